@@ -1,0 +1,1 @@
+"""Muybridge: video diffusion transformers that are world models."""

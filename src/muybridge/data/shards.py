@@ -1,0 +1,196 @@
+"""The latent cache: clips encoded once, read many times.
+
+A folder of `shard-00000.safetensors`, …: `latent` fp16 (n t c h w), `fps` (n), optionally `moving` (n t h w), and as
+JSON the captions of each clip and the origin of them all. A shard holds clips of one shape and is written as a whole or
+not at all, so an interrupted cache goes on after its last whole shard. Readers map the files and take only the slices
+they need.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from muybridge.data.epochs import Epochs
+from muybridge.data.source import Encode, choose, clip_seeds, share, token_ids
+from muybridge.storage.atomic import new_file
+from muybridge.types import Batch
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A clip as the cache keeps it. `moving` may be of any resolution: it is handed on as it is."""
+
+    latent: Float[Tensor, "t c h w"]
+    captions: Sequence[str]
+    fps: float
+    moving: Bool[Tensor, "t h w"] | None = None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of the cache: where it is, its clips' captions, the shape of their latents (t c h w), their origin."""
+
+    path: Path
+    captions: tuple[tuple[str, ...], ...]
+    shape: tuple[int, ...]
+    origin: str
+    has_moving: bool
+
+
+def read_index(folder: Path) -> list[Shard]:
+    """The shards in `folder`, in the order in which they were written. ValueError names a file that is none."""
+    paths = sorted(folder.glob("shard-*.safetensors"))
+    shards = [_open(path) for path in paths]
+    for number, path in enumerate(paths):
+        if path.name != _name(number):
+            raise ValueError(f"{folder} lacks {_name(number)} but has {path.name}: put it back, or make the cache anew")
+    if len({shard.origin for shard in shards}) > 1:
+        raise ValueError(f"the shards in {folder} are of different origin: make the cache anew in an empty folder")
+    return shards
+
+
+def cached_clips(folder: Path | str) -> int:
+    """Clips in the whole shards of `folder`: where an interrupted cache goes on."""
+    return sum(len(shard.captions) for shard in read_index(Path(folder)))
+
+
+def write_shards(folder: Path | str, clips: Iterable[EncodedClip], origin: str = "", per_shard: int = 256) -> int:
+    """Appends `clips` to the cache in `folder`; returns how many it holds then.
+
+    To go on with an interrupted cache, pass the clips from number `cached_clips(folder)` on. `origin` says what made
+    the latents (autoencoder and clips); a cache of another origin is a ValueError. A shard ends early where the shape
+    changes.
+    """
+    folder = Path(folder)
+    shards = read_index(folder)
+    if shards and shards[0].origin != origin:
+        raise ValueError(f"{folder} caches latents of {shards[0].origin!r}, not of {origin!r}: take another folder")
+    number = len(shards)
+    for _, row in groupby(clips, key=lambda clip: (clip.latent.shape, clip.moving is None)):
+        waiting: list[EncodedClip] = []
+        for clip in row:
+            waiting.append(clip)
+            if len(waiting) == per_shard:
+                _write(folder / _name(number), waiting, origin)
+                number, waiting = number + 1, []
+        if waiting:
+            _write(folder / _name(number), waiting, origin)
+            number += 1
+    return cached_clips(folder)
+
+
+class Shards:
+    """A source of latents from a cache, every clip once an epoch, each time with one of its captions.
+
+    frames                     serve only so many latent frames, the first (a causal latent's prefix is a clip itself)
+    encode_text, text_length   captions to ids, and the length they are padded to; without the former, no text
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        batch: int,
+        seed: int = 0,
+        encode_text: Encode | None = None,
+        text_length: int = 64,
+        frames: int | None = None,
+    ) -> None:
+        self.folder, self.clips, self.seed, self.frames = Path(folder), batch, seed, frames
+        self.encode_text, self.text_length = encode_text, text_length
+        self.shards = read_index(self.folder)
+        if not self.shards:
+            raise ValueError(f"{folder} holds no latent cache (no {_name(0)}): write one first")
+        self._check_length()
+        self._groups = self._by_shape()
+        self._epochs = Epochs(tuple(len(group) for group in self._groups), batch, seed)
+        self._files: dict[Path, Any] = {}
+
+    @property
+    def origin(self) -> str:
+        """What made these latents."""
+        return self.shards[0].origin
+
+    def __len__(self) -> int:
+        return sum(len(group) for group in self._groups)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_files": {}}  # open files stay with their process
+
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
+        places = share(self.clips, rank, world)
+        group, members = self._epochs.at(step)
+        chosen = [self._groups[group][int(members[place])] for place in places]
+        seeds = clip_seeds(self.seed, step, places)
+        captions = [
+            choose(shard.captions[row], seed) for (shard, row), seed in zip(chosen, seeds.tolist(), strict=True)
+        ]
+        has_moving = all(shard.has_moving for shard, _ in chosen)
+        return Batch(
+            latent=torch.stack([self._read(shard, "latent", row)[: self.frames] for shard, row in chosen]).float(),
+            moving=torch.stack([self._read(shard, "moving", row) for shard, row in chosen]) if has_moving else None,
+            text=token_ids(captions, self.encode_text, self.text_length) if self.encode_text else None,
+            fps=torch.stack([self._read(shard, "fps", row) for shard, row in chosen]),
+            seed=seeds,
+        )
+
+    def _read(self, shard: Shard, name: str, row: int) -> Tensor:
+        if shard.path not in self._files:
+            self._files[shard.path] = safe_open(shard.path, framework="pt")
+        tensor: Tensor = self._files[shard.path].get_slice(name)[row : row + 1]
+        return tensor[0]
+
+    def _by_shape(self) -> list[list[tuple[Shard, int]]]:
+        groups: dict[tuple[int, ...], list[tuple[Shard, int]]] = {}
+        for shard in self.shards:
+            rows = groups.setdefault((*shard.shape, shard.has_moving), [])
+            rows.extend((shard, row) for row in range(len(shard.captions)))
+        return list(groups.values())
+
+    def _check_length(self) -> None:
+        shortest = min(shard.shape[0] for shard in self.shards)
+        if self.frames is not None and not 1 <= self.frames <= shortest:
+            raise ValueError(f"{self.folder} holds clips of {shortest} latent frames: {self.frames} cannot be served")
+
+
+def _name(number: int) -> str:
+    return f"shard-{number:05d}.safetensors"
+
+
+def _write(path: Path, clips: Sequence[EncodedClip], origin: str) -> None:
+    tensors = {
+        "latent": torch.stack([clip.latent.detach().cpu() for clip in clips]).half().contiguous(),
+        "fps": torch.tensor([clip.fps for clip in clips], dtype=torch.float32),
+    }
+    if not tensors["latent"].isfinite().all():
+        raise ValueError(
+            f"{path} would hold latents that are not finite in fp16: the autoencoder is broken or unscaled"
+        )
+    if clips[0].moving is not None:
+        tensors["moving"] = torch.stack([clip.moving.cpu() for clip in clips if clip.moving is not None])
+    about = {"origin": origin, "captions": [list(clip.captions) for clip in clips]}
+    with new_file(path) as temporary:
+        save_file(tensors, temporary, {"cache": json.dumps(about, ensure_ascii=False)})
+
+
+def _open(path: Path) -> Shard:
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["cache"])
+            captions = tuple(tuple(row) for row in about["captions"])
+            shape = tuple(file.get_slice("latent").get_shape())[1:]
+            return Shard(path, captions, shape, about["origin"], "moving" in file.keys())  # noqa: SIM118
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(
+            f"{path} is damaged or no shard of a latent cache: remove it and make the cache anew"
+        ) from error

@@ -1,0 +1,209 @@
+"""From a seed to a World: which objects there are, how they start, and who films them in which light.
+
+No physics here: where things will go is foreseen in closed form (`motions.py`), well enough to keep them in view and
+out of each other's way, and a draft that breaks a rule is drawn again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from random import Random
+
+import numpy as np
+from jaxtyping import Float
+
+from muybridge.simulation.cameras import CameraMove, camera_path, project, sample_move
+from muybridge.simulation.motions import (
+    SHAPES_OF,
+    occluder,
+    plan_behind,
+    plan_collision,
+    plan_solo,
+    sample_size,
+    standing,
+)
+from muybridge.simulation.palette import COLOURS, NEUTRALS, sample_look
+from muybridge.simulation.scene import Camera, Look
+from muybridge.simulation.things import AFTER, Plan, Prop, Thing, turned
+
+COUNTS = (0.25, 0.35, 0.25, 0.15)
+"""Probability of 1, 2, 3 and 4 objects."""
+
+_SOLO = {"rest": 0.1, "drop": 0.2, "throw": 0.14, "roll": 0.17, "slide": 0.13, "ramp": 0.12, "behind wall": 0.1}
+_SOLO |= {"stop behind wall": 0.04}
+_LEADS = {"collide": 0.3, "behind box": 0.15, "stop behind box": 0.05, "emerge": 0.03, "behind wall": 0.07, "ramp": 0.1}
+_LEADS |= {"none": 0.3}
+_OTHERS = {"rest": 0.3, "drop": 0.27, "throw": 0.13, "roll": 0.15, "slide": 0.15}
+_TWO_OBJECTS = ("collide", "behind box", "stop behind box", "emerge")
+
+
+@dataclass(frozen=True)
+class World:
+    """All that decides a clip: things with names, props without, the camera's move, the light. Poses are at time 0."""
+
+    seed: int
+    things: tuple[Thing, ...]
+    props: tuple[Prop, ...]
+    move: CameraMove
+    look: Look
+
+
+def sample_world(seed: int) -> World:
+    """The world of a seed: the same in every process, whatever was sampled before.
+
+    Raises ValueError for a negative seed.
+    """
+    if seed < 0:
+        raise ValueError(f"a seed is a number from 0 up, not {seed}: take {-seed}")
+    rng = Random(f"world {seed}")
+    count = rng.choices((1, 2, 3, 4), COUNTS)[0]
+    move = sample_move(rng)
+    look = sample_look(rng, move.azimuth - math.pi / 2)
+    story = _sample_story(rng, count, move)
+    for attempt in range(2000):
+        if attempt % 50 == 49:  # this story is hard to place: another one, of the same count
+            story = _sample_story(rng, count, move)
+        stage = _Stage(move)
+        if _fill(stage, rng, story):
+            things = tuple(turned(plan.thing, move.azimuth) for plan in stage.plans)
+            return World(seed, things, tuple(turned(prop, move.azimuth) for prop in stage.props), move, look)
+    raise AssertionError(f"no world for seed {seed}: {story}, {move}")
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """Rectangle of the first frame (which spans -1 to 1) around a body, and the body's depth in metres."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    depth: float
+
+    def covers(self, other: _Outline) -> bool:
+        """Whether it hides a good part of what is farther away."""
+        across = min(self.right, other.right) - max(self.left, other.left)
+        down = min(self.bottom, other.bottom) - max(self.top, other.top)
+        large = across > 0.3 * (other.right - other.left) and down > 0.3 * (other.bottom - other.top)
+        return self.depth < other.depth + 0.05 and large
+
+
+@dataclass
+class _Stage:
+    """What has been placed so far, in stage coordinates (x right, y away from the camera), and its view."""
+
+    move: CameraMove
+    plans: list[Plan] = field(default_factory=list)
+    props: list[Prop] = field(default_factory=list)
+    outlines: list[_Outline] = field(default_factory=list)
+    scenery: list[_Outline] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.camera = camera_path(replace(self.move, azimuth=0.0), np.array(AFTER) / AFTER[-1], 2, 2)
+        self.first = Camera(self.camera.pose[:1], self.camera.intrinsics[:1])
+
+    def add(self, plans: list[Plan], props: list[Prop]) -> bool:
+        """Put them on the stage if they are in view, keep clear of the others, and nobody hides anybody unasked."""
+        if not all(_apart(plan, other) for plan in plans for other in self.plans):
+            return False
+        if not all(self._in_view(plan) for plan in plans):
+            return False
+        if not all(_clear(plan, prop) for plan in plans for prop in self.props):
+            return False
+        if not all(_clear(plan, prop) for plan in self.plans for prop in props):
+            return False
+        outlines = self.outlines + [self._outline(plan.thing) for plan in plans]
+        scenery = self.scenery + [self._outline(prop) for prop in props]
+        shown = [o for plan, o in zip(self.plans + plans, outlines, strict=True) if plan.thing.motion != "emerge"]
+        if any(a is not b and a.covers(b) for b in shown for a in outlines + scenery):
+            return False
+        self.plans += plans
+        self.props += props
+        self.outlines, self.scenery = outlines, scenery
+        return True
+
+    def _in_view(self, plan: Plan) -> bool:
+        """Whole in the first frame, its centre in view for most of the time and in the middle of it."""
+        seen = project(self.camera, plan.path[:, None])[:, 0]
+        reach = np.abs(seen[:, :2] - 1).max(axis=-1)
+        radius = plan.thing.radius * self.camera.intrinsics[0, 0, 0] / seen[0, 2]
+        return bool(reach[0] + radius <= 1 and (reach < 0.97).mean() >= 0.75 and reach[len(reach) // 2] < 0.97)
+
+    def _outline(self, body: Thing | Prop) -> _Outline:
+        corners = np.array(body.position) + _CORNERS * np.array(body.bounds)
+        seen = project(self.first, corners[None])[0] - 1
+        (left, top, _), (right, bottom, _), depth = seen.min(0).tolist(), seen.max(0).tolist(), seen[:, 2].mean() + 1
+        return _Outline(left, right, top, bottom, float(depth))
+
+
+_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+
+
+def _sample_story(rng: Random, count: int, move: CameraMove) -> tuple[str, ...]:
+    """The motions of a clip; the leading one may take two objects."""
+    if count == 1:
+        motion = _weighted(rng, _SOLO)
+        return ("drop" if motion == "rest" and move.kind == "static" else motion,)
+    lead = _weighted(rng, _LEADS)
+    rest = count - (2 if lead in _TWO_OBJECTS else 0 if lead == "none" else 1)
+    others = tuple(_weighted(rng, _OTHERS) for _ in range(rest))
+    if lead == "none" and set(others) == {"rest"}:  # a clip with several objects has some life in it
+        others = ("drop", *others[1:])
+    return others if lead == "none" else (lead, *others)
+
+
+def _weighted(rng: Random, shares: dict[str, float]) -> str:
+    return rng.choices(tuple(shares), tuple(shares.values()))[0]
+
+
+def _fill(stage: _Stage, rng: Random, story: tuple[str, ...]) -> bool:
+    """Place the objects of a story one after the other; False when one finds no place.
+
+    Their colours are all different: words identify them.
+    """
+    colours = rng.sample(tuple(COLOURS), 4)
+    return all(
+        any(
+            stage.add(*_place(rng, motion, colours[len(stage.plans) :], len(stage.plans), len(story)))
+            for _ in range(16)
+        )
+        for motion in story
+    )
+
+
+def _place(rng: Random, motion: str, colours: list[str], first: int, crowd: int) -> tuple[list[Plan], list[Prop]]:
+    """One motion of a story; `first` is the index of its first object, `crowd` the number of motions."""
+    neutral = rng.choice(NEUTRALS)
+    if motion == "collide":
+        return plan_collision(rng, colours[0], colours[1], first), []
+    if motion.endswith(" wall"):
+        wall = occluder(rng, None, neutral)
+        return [plan_behind(rng, motion.removesuffix(" wall"), colours[0], wall, -1)], [wall]
+    if motion in _TWO_OBJECTS:
+        box = occluder(rng, colours[1], neutral)
+        return [
+            plan_behind(rng, motion.removesuffix(" box"), colours[0], box, first + 1),
+            standing(box, colours[1]),
+        ], []
+    plan, scenery = plan_solo(rng, motion, rng.choice(SHAPES_OF[motion]), sample_size(rng, crowd), colours[0], neutral)
+    return [plan], scenery
+
+
+def _apart(plan: Plan, other: Plan) -> bool:
+    """Whether two objects never come near, straight on from each foreseen moment to the next."""
+    return _closest(plan.path - other.path) > plan.thing.girth + other.thing.girth + 0.06
+
+
+def _clear(plan: Plan, prop: Prop) -> bool:
+    """Whether an object keeps clear of a prop."""
+    gap = plan.path[:, :2] - np.array(prop.position[:2])
+    return _closest(gap) > plan.thing.girth + prop.girth + 0.05
+
+
+def _closest(gap: Float[np.ndarray, "t d"]) -> float:
+    """Smallest distance from the origin of a polyline."""
+    start, way = gap[:-1], gap[1:] - gap[:-1]
+    share = -np.einsum("td,td->t", start, way) / (np.einsum("td,td->t", way, way) + 1e-12)
+    nearest = start + np.minimum(np.maximum(share, 0), 1)[:, None] * way
+    return math.sqrt(np.einsum("td,td->t", nearest, nearest).min())

@@ -1,0 +1,153 @@
+"""What a clip says of itself, so that it can be made again: settings <-> metadata of the file -> a command to type."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+FORMAT = 1
+"""Version of the JSON. Raised when an older program could not read what a newer one writes."""
+
+KEY = "muybridge"
+"""The metadata key that holds it."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """All that decides what is in a clip: the same on the same machine makes the same frames.
+
+    seed         of the noise; model, model_hash  its name or path, and the first 12 hex digits of its digest
+    steps, solver, guidance   how the sampler went
+    frames, height, width, fps   frames in all, pixels, frames a second
+    image        SHA-256 of the still it started from, "" if there was none; image_name  what that file was called
+    version      of Muybridge
+    """
+
+    prompt: str
+    seed: int
+    model: str
+    model_hash: str
+    steps: int
+    guidance: float
+    solver: str
+    frames: int
+    height: int
+    width: int
+    fps: float
+    version: str
+    negative: str = ""
+    image: str = ""
+    image_name: str = ""
+
+
+def to_metadata(provenance: Provenance) -> dict[str, str]:
+    """Texts for a file's metadata: all of it as JSON under `KEY`; `title` and `comment` for people and players."""
+    made = provenance
+    comment = (
+        f"Made by Muybridge {made.version} with {made.model} ({made.model_hash}): seed {made.seed}, {made.steps} steps "
+        f"of {made.solver}, guidance {made.guidance:g}. A synthetic video."
+    )
+    content = {"format": FORMAT, **asdict(made), "guidance": float(made.guidance), "fps": float(made.fps)}
+    return {"title": _plain(made.prompt)[:200], "comment": _plain(comment), KEY: json.dumps(content, allow_nan=False)}
+
+
+def from_metadata(metadata: Mapping[str, str]) -> Provenance:
+    """The provenance in a file's metadata. ValueError if there is none, it is damaged, or of a newer format."""
+    if KEY not in metadata:
+        said = "it was not made by Muybridge, or another program removed its metadata"
+        raise ValueError(f"the file does not say how it was made: {said}: look for the original file")
+    try:
+        content = json.loads(metadata[KEY])
+    except (ValueError, RecursionError) as error:  # no JSON, a number of too many digits, nested too deep
+        raise ValueError(
+            f"what the file says of how it was made is damaged ({error}): use the original file"
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise ValueError("what the file says of how it was made is damaged (no format): use the original file")
+    if content["format"] > FORMAT:
+        newer = f"format {content['format']}, this version reads up to {FORMAT}"
+        raise ValueError(f"the file was made by a newer Muybridge ({newer}): update with `pip install -U muybridge`")
+    return Provenance(**_checked(content))
+
+
+def command(provenance: Provenance, output: str = "out.mp4") -> str:
+    """The shell command that makes the clip again, quoted for sh, bash and zsh.
+
+    ValueError if the prompt holds what no command line can carry (NUL, half of a surrogate pair).
+    """
+    made = provenance
+    options: dict[str, str] = {
+        "negative": made.negative,
+        "image": (made.image_name or "STILL.png") if made.image else "",
+        "seed": str(made.seed),
+        "steps": str(made.steps),
+        "guidance": _number(made.guidance),
+        "solver": made.solver,
+        "size": f"{made.width}x{made.height}",
+        "seconds": f"{made.frames / made.fps:.6g}",
+        "fps": _number(made.fps),
+        "model": made.model,
+    }
+    words = [
+        "muybridge",
+        "generate",
+        *_option_words(options),
+        "-o",
+        f"./{output}" if output.startswith("-") else output,
+    ]
+    # a prompt that looks like an option goes last, after "--", which ends the options
+    words = [*words, "--", made.prompt] if made.prompt.startswith("-") else [*words[:2], made.prompt, *words[2:]]
+    for word in words:
+        if word != _plain(word, keep_newlines=True):
+            raise ValueError(f"no command line can carry {word[:40]!r}: make this clip again from Python")
+    return shlex.join(words)
+
+
+def _option_words(options: Mapping[str, str]) -> list[str]:
+    """`--name value`, or `--name=value` where the value would be taken for an option; empty ones are left out."""
+    words: list[str] = []
+    for name, value in options.items():
+        words += [f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value] if value else []
+    return words
+
+
+def _number(value: float) -> str:
+    """The shortest text that is exactly this number: 15, 29.97002997002997."""
+    return repr(value).removesuffix(".0")
+
+
+def _plain(text: str, keep_newlines: bool = False) -> str:
+    """`text` without what metadata and command lines cannot carry: NUL and lone surrogates; in one line unless kept."""
+    kept = "".join(letter for letter in text if letter != "\0" and not "\ud800" <= letter <= "\udfff")
+    return kept if keep_newlines else " ".join(kept.split())
+
+
+def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of Provenance in `content`, of the right types. Fields it does not know are left aside."""
+    found: dict[str, Any] = {}
+    for field in fields(Provenance):
+        value = content.get(field.name, field.default)
+        if not _FITS[str(field.type)](value) or (field.name in _POSITIVE and value <= 0):
+            raise ValueError(f"what the file says of how it was made is damaged ({field.name}): use the original file")
+        found[field.name] = value
+    return found
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_float(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+_FITS: Mapping[str, Callable[[object], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "int": _is_integer,
+    "float": _is_float,
+}
+_POSITIVE = {"steps", "frames", "height", "width", "fps"}

@@ -1,0 +1,1 @@
+"""Batch to loss to step: one Trainer for every objective, with exact resume."""

@@ -1,0 +1,151 @@
+"""What is learnt: each objective is a module whose call is `loss, metrics = objective(batch)`.
+
+All randomness comes from `batch.seed`, one a clip, so a clip's share of the loss is the same in any batch, process or
+restart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from muybridge.conditioning.text import TextEncoder
+from muybridge.flow.paths import expand_level, interpolate, velocity
+from muybridge.flow.schedules import logit_normal_times, prefix_mask, share_levels, shift_times
+from muybridge.tokenizer.autoencoder import VideoAutoencoder
+from muybridge.transformer.model import VideoTransformer
+from muybridge.types import Batch, Streams
+
+
+def seeded_normal(seed: Int[Tensor, " b"], shape: tuple[int, ...], salt: int = 0) -> Float[Tensor, "b ..."]:
+    """Normal noise of `shape` for each clip, drawn from its own seed on the CPU."""
+    draws = [torch.randn(shape, generator=_generator(int(s), salt)) for s in seed]
+    return torch.stack(draws)
+
+
+def seeded_uniform(seed: Int[Tensor, " b"], shape: tuple[int, ...], salt: int = 0) -> Float[Tensor, "b ..."]:
+    """Uniform noise in [0, 1) of `shape` for each clip, drawn from its own seed on the CPU."""
+    return torch.stack([torch.rand(shape, generator=_generator(int(s), salt)) for s in seed])
+
+
+def _generator(seed: int, salt: int) -> torch.Generator:
+    return torch.Generator().manual_seed((seed * 1_000_003 + salt) % 2**63)
+
+
+def to_pixels(video: Int[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t 3 h w"]:
+    """uint8 to [-1, 1]."""
+    return video.float() / 127.5 - 1
+
+
+def charbonnier(error: Tensor, scale: float = 0.05) -> Tensor:
+    """Quadratic below `scale`, linear above (Charbonnier et al. 1994): a mean for fine shading, a median for edges."""
+    return torch.sqrt(error.square() + scale**2) - scale
+
+
+class Reconstruction(nn.Module):
+    """The autoencoder's objective: pixels and their spatial differences, objects counting `object_weight` times.
+
+    Latents get noise of a fixed size while their size is priced, the fixed-variance case of a variational autoencoder
+    (Kingma & Welling 2013): what is learnt survives small errors of whatever generates latents later.
+    """
+
+    def __init__(
+        self, autoencoder: VideoAutoencoder, object_weight: float = 3.0, edge_weight: float = 0.5, price: float = 1e-4
+    ) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.object_weight, self.edge_weight, self.price = object_weight, edge_weight, price
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        assert batch.video is not None, "Reconstruction needs batch.video"
+        assert batch.seed is not None, "Reconstruction needs batch.seed"
+        video = to_pixels(batch.video)
+        latent, _ = self.autoencoder.encode(video)
+        latent = latent.float()
+        noise = seeded_normal(batch.seed, tuple(latent.shape[1:])).to(latent)
+        decoded, _ = self.autoencoder.decode(latent + self.autoencoder.config.noise * noise)
+        error = decoded.float() - video
+        weight = torch.ones_like(error[:, :, :1])
+        if batch.moving is not None:
+            weight = weight + (self.object_weight - 1) * _grow(batch.moving)[:, :, None]
+        pixel = (weight * charbonnier(error)).mean() / weight.mean()
+        edges = charbonnier(error.diff(dim=-1)).mean() + charbonnier(error.diff(dim=-2)).mean()
+        size = latent.square().mean()
+        loss = pixel + self.edge_weight * edges + self.price * size
+        metrics = {"loss": loss, "psnr": psnr(error), "latent_rms": size.sqrt()}
+        if batch.moving is not None and batch.moving.any():
+            metrics["psnr_objects"] = psnr(error.movedim(2, -1)[batch.moving])
+        return loss, {name: value.detach() for name, value in metrics.items()}
+
+
+@dataclass(frozen=True)
+class LevelSettings:
+    """How noise levels are drawn while the transformer trains.
+
+    shift          resolution shift of the logit-normal times: above 1, noisier
+    per_frame      share of clips whose frames have a level each (diffusion forcing, Chen et al. 2407.01392)
+    prefix         share of clips that begin with known frames: image to video, extension
+    context_noise  known frames are given noise up to this level, so that a model forgives its own mistakes
+    drop_text      share of clips that are learnt without their words, for classifier-free guidance
+    """
+
+    shift: float = 1.5
+    per_frame: float = 0.2
+    prefix: float = 0.3
+    context_noise: float = 0.1
+    drop_text: float = 0.1
+
+
+class FlowMatching(nn.Module):
+    """Rectified flow with a noise level for each frame: mean squared error of the velocity (Liu et al. 2209.03003)."""
+
+    def __init__(self, transformer: VideoTransformer, text: TextEncoder, levels: LevelSettings) -> None:
+        super().__init__()
+        self.transformer, self.text, self.levels = transformer, text, levels
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        assert batch.latent is not None, "FlowMatching needs batch.latent"
+        assert batch.text is not None, "FlowMatching needs batch.text"
+        assert batch.seed is not None, "FlowMatching needs batch.seed"
+        assert batch.fps is not None, "FlowMatching needs batch.fps"
+        data = batch.latent.float()
+        noise = seeded_normal(batch.seed, tuple(data.shape[1:])).to(data)
+        level, is_known, keeps_text = self.draw(batch.seed, data.shape[1])
+        level, is_known = level.to(data.device), is_known.to(data.device)
+        words = batch.text * keeps_text.to(batch.text)[:, None]
+        streams = Streams(self.text(words), None, data, is_known, batch.fps)
+        predicted = self.transformer(interpolate(data, noise, level), level, streams).float()
+        error = (predicted - velocity(data, noise)).square()
+        unknown = expand_level(~is_known, error).expand_as(error)
+        loss = (error * unknown).sum() / unknown.sum()
+        return loss, {"loss": loss.detach()}
+
+    def draw(
+        self, seed: Int[Tensor, " b"], frames: int
+    ) -> tuple[Float[Tensor, "b t"], Bool[Tensor, "b t"], Bool[Tensor, " b"]]:
+        """Of each clip its frames' noise levels, which of them are known, and whether it keeps its words."""
+        settings = self.levels
+        normal, chance = seeded_normal(seed, (frames,), salt=1), seeded_uniform(seed, (5,), salt=2)
+        level = shift_times(logit_normal_times(normal), settings.shift)
+        level = share_levels(level, chance[:, 0] >= settings.per_frame)
+        length = torch.where(chance[:, 1] < settings.prefix, 1 + (chance[:, 2] * (frames - 1)).long(), 0)
+        # One frame is the commonest thing to know (image to video): half of the prefixes are that.
+        length = torch.where((chance[:, 2] < 0.5) & (length > 0), 1, length).clamp(max=frames - 1)
+        is_known = prefix_mask(length, frames)
+        held = settings.context_noise * chance[:, 3:4].square().expand(-1, frames)
+        level = torch.where(is_known, held, level)
+        return level, is_known, chance[:, 4] >= settings.drop_text
+
+
+def _grow(mask: Bool[Tensor, "b t h w"]) -> Float[Tensor, "b t h w"]:
+    """The mask and two pixels around it: an object's edge belongs to both sides."""
+    return F.max_pool2d(mask.float(), 5, stride=1, padding=2)
+
+
+def psnr(error: Tensor) -> Tensor:
+    """Peak signal to noise ratio in dB of an error in units where pixels span [-1, 1]."""
+    return 10 * torch.log10(4 / error.square().mean().clamp_min(1e-12))

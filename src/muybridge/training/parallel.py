@@ -1,0 +1,118 @@
+"""Several processes, one training: each takes its share of every batch and all take the same step.
+
+Under `torchrun` the processes find each other through torch.distributed's own environment; otherwise there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
+
+BUCKET_MB = 1024
+"""Gradients travel in one piece: small models gain nothing from overlap and lose to many messages."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes of a training, as one of them sees it."""
+
+    rank: int = 0
+    world: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def gathered(self, thing: T) -> list[T]:
+        """`thing` of every process, in the order of ranks. Collective."""
+        if self.world == 1:
+            return [thing]
+        things: list[T] = [thing] * self.world
+        dist.all_gather_object(things, thing)
+        return things
+
+    def largest(self, *values: float) -> list[float]:
+        """The largest of each value over the processes, so that all of them decide alike. Collective."""
+        if self.world == 1:
+            return list(values)
+        shared = torch.tensor(values, device=self.device)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        return [float(value) for value in shared.tolist()]
+
+
+@contextmanager
+def joined(device: str | None = None) -> Iterator[Group]:
+    """The group of this process: torchrun's, or itself alone. `device` is "cpu" or "cuda"; None takes what there is."""
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if not dist.is_torchelastic_launched():
+        yield Group(device=torch.device(kind))
+        return
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    try:
+        place = torch.device(kind, dist.get_node_local_rank()) if kind == "cuda" else torch.device(kind)
+        if kind == "cuda":
+            torch.cuda.set_device(place)
+        yield Group(dist.get_rank(), dist.get_world_size(), place)
+    finally:
+        dist.destroy_process_group()
+
+
+def sharded(module: nn.Module, group: Group, within: tuple[str, ...]) -> None:
+    """Splits the weights of `module` over the processes, in place.
+
+    Each child of the submodules named `within` (the blocks of a transformer) is a unit that is gathered when needed;
+    the rest is one more.
+    """
+    mesh = init_device_mesh(group.device.type, (group.world,))
+    for name, child in list(module.named_modules()):
+        if len(parts := name.split(".")) > 1 and parts[-2] in within:
+            fully_shard(child, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+
+
+def replicated(module: nn.Module, group: Group) -> nn.Module:
+    """`module`, with gradients averaged over the processes; itself where there is one process or it is sharded."""
+    if group.world == 1 or isinstance(module, FSDPModule):
+        return module
+    return DistributedDataParallel(
+        module, gradient_as_bucket_view=True, bucket_cap_mb=BUCKET_MB, broadcast_buffers=False
+    )
+
+
+@contextmanager
+def _without_sync(module: FSDPModule) -> Iterator[None]:
+    module.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        module.set_requires_gradient_sync(True)
+
+
+def synchronised(module: nn.Module, now: bool) -> AbstractContextManager[None]:
+    """Inside, gradients are exchanged between processes only if `now` (the last piece of an accumulated batch)."""
+    if not now and isinstance(module, DistributedDataParallel):
+        return module.no_sync()
+    if not now and isinstance(module, FSDPModule):
+        return _without_sync(module)
+    return nullcontext()
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor that may be sharded, in one piece. Collective."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def like(value: Tensor, model: Tensor) -> Tensor:
+    """`value`, laid out over devices and processes as `model` is."""
+    if isinstance(model, DTensor):
+        return distribute_tensor(value.to(model.device), model.device_mesh, model.placements)
+    return value.to(model.device)

@@ -1,0 +1,92 @@
+"""One layer of the transformer: every stream has weights of its own, all attend to all (a mixture of transformers).
+
+Legend: b clips, n tokens, d width, k heads, e width of a head, t latent frames, s tokens of one frame.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from muybridge.transformer.rope import rotate
+
+
+class Projection(nn.Module):
+    """A stream's way into and out of attention: queries, keys and values with QK-norm (Dehghani et al. 2302.05442)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.query_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.key_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def heads_of(self, x: Float[Tensor, "b n d"]) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = rearrange(self.qkv(x), "b n (z k e) -> z b k n e", z=3, k=self.heads)
+        return self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype), v
+
+
+class FeedForward(nn.Module):
+    """Two matrices and a squared ReLU (So et al. 2109.08668), the cheapest of the good non-linearities on a CPU."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        y: Tensor = self.down(F.relu(self.up(x)).square())
+        return y
+
+
+class JointBlock(nn.Module):
+    """Joint attention of text and frames, then each stream's feed-forward.
+
+    The frames' branches are modulated by their noise levels: adaLN (Peebles & Xie 2212.09748), whose network is shared
+    by all layers (Chen et al. 2310.00426); a layer owns a table of offsets only. Text is clean and is not modulated.
+    """
+
+    def __init__(self, width: int, heads: int, expansion: int, text_expansion: int) -> None:
+        super().__init__()
+        self.offsets = nn.Parameter(torch.zeros(6, width))
+        self.norm_attention = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
+        self.norm_feed = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
+        self.attention = Projection(width, heads)
+        self.feed = FeedForward(width, expansion * width)
+        self.text_norm_attention = nn.RMSNorm(width, eps=1e-6)
+        self.text_norm_feed = nn.RMSNorm(width, eps=1e-6)
+        self.text_attention = Projection(width, heads)
+        self.text_feed = FeedForward(width, text_expansion * width)
+
+    def forward(
+        self,
+        frames: Float[Tensor, "b t s d"],
+        text: Float[Tensor, "b n d"],
+        modulation: Float[Tensor, "b t 1 6 d"],
+        turn: tuple[Tensor, Tensor],
+        mask: Bool[Tensor, "#b 1 m m"] | None,
+    ) -> tuple[Float[Tensor, "b t s d"], Float[Tensor, "b n d"]]:
+        t, words = frames.shape[1], text.shape[1]
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (modulation + self.offsets).unbind(dim=3)
+
+        x = self.norm_attention(frames) * (1 + scale_a) + shift_a
+        q, k, v = self.attention.heads_of(rearrange(x, "b t s d -> b (t s) d"))
+        text_q, text_k, text_v = self.text_attention.heads_of(self.text_norm_attention(text))
+        attended = F.scaled_dot_product_attention(
+            torch.cat([text_q, rotate(q, turn)], dim=2),
+            torch.cat([text_k, rotate(k, turn)], dim=2),
+            torch.cat([text_v, v], dim=2),
+            attn_mask=mask,
+        )
+        attended = rearrange(attended, "b k n e -> b n (k e)")
+        text = text + self.text_attention.out(attended[:, :words])
+        out = self.attention.out(attended[:, words:])
+        frames = frames + gate_a * rearrange(out, "b (t s) d -> b t s d", t=t)
+
+        text = text + self.text_feed(self.text_norm_feed(text))
+        frames = frames + gate_f * self.feed(self.norm_feed(frames) * (1 + scale_f) + shift_f)
+        return frames, text

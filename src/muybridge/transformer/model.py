@@ -1,0 +1,143 @@
+"""The video diffusion transformer: noisy latent frames, their noise levels and the clean streams -> velocity."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from muybridge.transformer.blocks import JointBlock
+from muybridge.transformer.rope import rotations
+from muybridge.types import Streams
+
+BASE_FPS = 15.0
+"""At this speed one latent frame is one step of time's rotary position; faster clips take shorter steps."""
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Every number of the transformer. `patch` latent places a side make one token."""
+
+    channels: int = 16
+    patch: int = 2
+    width: int = 256
+    layers: int = 8
+    heads: int = 4
+    expansion: int = 4
+    text_width: int = 256
+    text_expansion: int = 2
+
+
+class LevelEmbedding(nn.Module):
+    """A frame's noise level as shift, scale and gate of both branches of every block."""
+
+    def __init__(self, width: int, frequencies: int = 64) -> None:
+        super().__init__()
+        self.frequencies = frequencies
+        self.hidden = nn.Linear(2 * frequencies, width)
+        self.out = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, level: Float[Tensor, "b t"]) -> tuple[Float[Tensor, "b t 1 6 d"], Float[Tensor, "b t 1 d"]]:
+        scale = math.log(1000.0) / (self.frequencies - 1)
+        angle = level[..., None] * torch.exp(scale * torch.arange(self.frequencies, device=level.device)) * math.pi
+        hidden = F.silu(self.hidden(torch.cat([angle.cos(), angle.sin()], dim=-1)))
+        return rearrange(self.out(hidden), "b t (z d) -> b t 1 z d", z=6), hidden[:, :, None]
+
+
+class VideoTransformer(nn.Module):
+    """The network of a rectified flow on latent clips of any length, size and aspect ratio."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        places = config.channels * config.patch**2
+        self.frames_in = nn.Linear(places, config.width)
+        self.place_in = nn.Linear(4 * PLACE_FREQUENCIES, config.width, bias=False)
+        self.text_in = nn.Linear(config.text_width, config.width)
+        self.level = LevelEmbedding(config.width)
+        self.blocks = nn.ModuleList(
+            JointBlock(config.width, config.heads, config.expansion, config.text_expansion)
+            for _ in range(config.layers)
+        )
+        self.norm_out = nn.RMSNorm(config.width, eps=1e-6, elementwise_affine=False)
+        self.modulation_out = nn.Linear(config.width, 2 * config.width)
+        self.frames_out = nn.Linear(config.width, places)
+        for module in (self.modulation_out, self.frames_out):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        latent: Float[Tensor, "b t c h w"],
+        level: Float[Tensor, "b t"],
+        streams: Streams,
+        block_causal: bool = False,
+    ) -> Float[Tensor, "b t c h w"]:
+        """Velocity of `latent`, whose frames are at noise `level` each; `block_causal`: frames see their past only."""
+        p = self.config.patch
+        _, t, _, rows, columns = latent.shape
+        rows, columns = rows // p, columns // p
+        tokens = rearrange(latent, "b t c (h p) (w q) -> b t (h w) (c p q)", p=p, q=p)
+        frames = self.frames_in(tokens) + self.place_in(places(rows, columns, latent.device))
+        text = self.text_in(streams.text)
+        modulation, hidden = self.level(level)
+        turn = rotations(positions(t, rows, columns, streams.fps), self.config.width // self.config.heads)
+        mask = joint_mask(t, rows * columns, text.shape[1], streams.text_mask, block_causal, latent.device)
+        for block in self.blocks:
+            frames, text = block(frames, text, modulation, turn, mask)
+        shift, scale = self.modulation_out(hidden).chunk(2, dim=-1)
+        out: Tensor = self.frames_out(self.norm_out(frames) * (1 + scale) + shift)
+        return rearrange(out, "b t (h w) (c p q) -> b t c (h p) (w q)", h=rows, p=p, q=p)
+
+
+PLACE_FREQUENCIES = 8
+
+
+def places(rows: int, columns: int, device: torch.device) -> Float[Tensor, "s f"]:
+    """Where in the picture a token lies: sines and cosines of its row and column, the picture being 1 x 1.
+
+    Rotary positions say how far apart tokens are; this says where the borders are, at any size.
+    """
+    y = (torch.arange(rows, device=device) + 0.5) / rows
+    x = (torch.arange(columns, device=device) + 0.5) / columns
+    frequency = math.pi * torch.arange(1, PLACE_FREQUENCIES + 1, device=device) / 2
+    down, across = y[:, None] * frequency, x[:, None] * frequency
+    down = repeat(torch.cat([down.sin(), down.cos()], dim=-1), "h f -> (h w) f", w=columns)
+    across = repeat(torch.cat([across.sin(), across.cos()], dim=-1), "w f -> (h w) f", h=rows)
+    return torch.cat([down, across], dim=-1)
+
+
+def positions(t: int, rows: int, columns: int, fps: Float[Tensor, " b"]) -> Float[Tensor, "b n 3"]:
+    """Rotary positions (time, row, column) of a clip's tokens; time in steps of a latent frame at BASE_FPS."""
+    axes = [torch.arange(size, device=fps.device, dtype=torch.float32) for size in (t, rows, columns)]
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(1, -1, 3).repeat(len(fps), 1, 1)
+    return torch.cat([grid[..., :1] * (BASE_FPS / fps)[:, None, None], grid[..., 1:]], dim=-1)
+
+
+def joint_mask(
+    t: int,
+    frame_tokens: int,
+    words: int,
+    text_mask: Bool[Tensor, "b n"] | None,
+    block_causal: bool,
+    device: torch.device,
+) -> Bool[Tensor, "b 1 m m"] | None:
+    """Which of the m = words + t * frame_tokens tokens may attend to which; None where all may.
+
+    Padding is seen by nobody. Block-causal: words see words, a frame sees words, itself and the frames before it.
+    """
+    if text_mask is None and not block_causal:
+        return None
+    frame = torch.arange(1, t + 1, device=device).repeat_interleave(frame_tokens)
+    order = torch.cat([frame.new_zeros(words), frame if block_causal else frame.new_zeros(len(frame))])
+    allowed = (order[:, None] >= order)[None, None]
+    if text_mask is None:
+        return allowed
+    return allowed & F.pad(text_mask, (0, t * frame_tokens), value=True)[:, None, None, :]

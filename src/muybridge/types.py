@@ -1,0 +1,157 @@
+"""The vocabulary every room speaks: Video, Latent, Condition, Streams, Batch, Carry, Event.
+
+Legend of axes, used in every annotation of the project:
+    b  clips in a batch         t  frames (pixel frames of a Video, latent frames of a Latent)
+    c  channels                 h, w  rows and columns
+    n  tokens                   d  features of a token
+
+Pixel values are float in [-1, 1]; time of the flow runs from 0 (data) to 1 (noise). This module imports no other room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+TEMPORAL_STRIDE = 4
+"""Pixel frames that one latent frame stands for, the first one excepted: 1 + 4k pixel frames are 1 + k latent frames."""
+
+Carry: TypeAlias = dict[str, Tensor]
+"""What a streaming module remembers between chunks. Explicit: it goes in and comes out, no module keeps it."""
+
+Metrics: TypeAlias = Mapping[str, float]
+
+
+def latent_frames(pixel_frames: int) -> int:
+    """Latent frames of a clip of `pixel_frames`; ValueError unless it is 1 + 4k."""
+    if pixel_frames < 1 or (pixel_frames - 1) % TEMPORAL_STRIDE:
+        low = max(1, pixel_frames - (pixel_frames - 1) % TEMPORAL_STRIDE)
+        raise ValueError(f"a clip has 1 + 4k frames, not {pixel_frames}: take {low} or {low + TEMPORAL_STRIDE}")
+    return 1 + (pixel_frames - 1) // TEMPORAL_STRIDE
+
+
+@dataclass(frozen=True)
+class Video:
+    """Moving pictures: `frames` in [-1, 1], sRGB-encoded, shown at `fps` frames a second."""
+
+    frames: Float[Tensor, "b t 3 h w"]
+    fps: float
+
+    @property
+    def seconds(self) -> float:
+        return self.frames.shape[1] / self.fps
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What the video autoencoder makes of a Video: 1 + k frames of `c` channels, about unit variance."""
+
+    frames: Float[Tensor, "b t c h w"]
+    fps: float
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A task, in the words of a user: what is known of one clip. Whatever is not known will be made.
+
+    prompt    what the clip shows; empty means anything
+    negative  what it shall not show: stands in for the empty prompt in classifier-free guidance
+    frames    length in pixel frames, 1 + 4k (1 = a still)
+    height, width  size in pixels
+    fps       frames a second
+    prefix    the first frames where they are given (one: image to video; 1 + 4k: the clip is extended),
+              of shape (t, 3, h, w) in [-1, 1]
+    """
+
+    prompt: str = ""
+    negative: str = ""
+    frames: int = 33
+    height: int = 128
+    width: int = 128
+    fps: float = 15.0
+    prefix: Float[Tensor, "t 3 h w"] | None = None
+
+
+@dataclass(frozen=True)
+class Streams:
+    """A batch of Conditions, encoded: the clean streams that the transformer reads beside the noisy one.
+
+    text       features of the prompt's tokens
+    text_mask  True where a token is a word, False where it is padding; None where none is padding
+    known      latent frames that are given; any value where `is_known` is False
+    is_known   which latent frames are given
+    fps        playing speed of each clip
+    """
+
+    text: Float[Tensor, "b n d"]
+    text_mask: Bool[Tensor, "b n"] | None
+    known: Float[Tensor, "b t c h w"]
+    is_known: Bool[Tensor, "b t"]
+    fps: Float[Tensor, " b"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a training step eats. A field that the objective at hand does not need is None.
+
+    video   pixels as uint8, straight from disk or simulator
+    moving  True where a pixel belongs to an object (the part of a clip that whole-frame losses overlook)
+    latent  the video, already encoded
+    text    token ids of the captions, 0 = padding
+    fps     playing speed of each clip
+    seed    one a clip: whatever is random in a step is drawn from it, so a clip's share of the loss does not
+            depend on the batch, the process or the restart it falls into
+    """
+
+    video: Int[Tensor, "b t 3 h w"] | None = None
+    moving: Bool[Tensor, "b t h w"] | None = None
+    latent: Float[Tensor, "b t c h w"] | None = None
+    text: Int[Tensor, "b n"] | None = None
+    fps: Float[Tensor, " b"] | None = None
+    seed: Int[Tensor, " b"] | None = None
+
+    def __len__(self) -> int:
+        return next(len(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) is not None)
+
+    def to(self, device: torch.device | str) -> Batch:
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in moved.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of something long is done. `seconds` is the time spent so far; `preview` is the clip as far as it is known."""
+
+    step: int
+    steps: int
+    seconds: float
+    preview: Latent | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        return self.seconds / max(self.step, 1) * (self.steps - self.step)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The sampler's last event: the finished latent."""
+
+    latent: Latent
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One step of the optimiser is done; `metrics` are plain numbers, the loss among them."""
+
+    step: int
+    steps: int
+    seconds: float
+    metrics: Metrics
+
+
+Event: TypeAlias = Progress | Sampled | Trained

@@ -1,0 +1,181 @@
+"""Sources are functions of the step, shared equally; the latent cache gives back what was put in, and survives interruption."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muybridge.data.epochs import Epochs
+from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
+from muybridge.data.source import draw, share, token_ids
+
+
+def letters(text: str) -> list[int]:
+    return [ord(letter) for letter in text]
+
+
+def clips(first: int, last: int, frames: int = 5) -> Iterator[EncodedClip]:
+    for number in range(first, last):
+        latent = torch.full((frames, 4, 2, 3), float(number)) + torch.arange(frames)[:, None, None, None] / 8
+        yield EncodedClip(latent, (f"clip {number}", f"{number}"), fps=10.0 + number)
+
+
+@given(sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4), batch=st.integers(1, 9), seed=st.integers(0, 99))
+def test_an_epoch_visits_each_member_once(sizes: list[int], batch: int, seed: int) -> None:
+    epochs = Epochs(tuple(sizes), batch, seed)
+    met: list[Counter[int]] = [Counter() for _ in sizes]
+    for step in range(epochs.batches, 2 * epochs.batches):
+        group, members = epochs.at(step)
+        assert len(members) == batch
+        met[group].update(members.tolist())
+    for size, counts in zip(sizes, met, strict=True):
+        assert counts.total() == max(size - size % batch, batch)
+        assert max(counts.values()) == (1 if size >= batch else -(-batch // size))
+
+
+def test_epochs_differ_and_repeat_themselves() -> None:
+    one, again, other = Epochs((30,), 10, 1), Epochs((30,), 10, 1), Epochs((30,), 10, 2)
+    rows = [one.at(step)[1].tolist() for step in range(6)]
+    assert rows == [again.at(step)[1].tolist() for step in range(6)]
+    assert rows[:3] != rows[3:]
+    assert rows != [other.at(step)[1].tolist() for step in range(6)]
+
+
+def test_shares_tile_the_batch_or_are_refused() -> None:
+    assert [place for rank in range(3) for place in share(12, rank, 3)] == list(range(12))
+    with pytest.raises(ValueError, match="take a batch of 9"):
+        share(10, 0, 3)
+    with pytest.raises(ValueError, match="take a batch of 4"):
+        share(2, 0, 4)
+
+
+def test_draws_are_spread_and_fit_int64() -> None:
+    draws = np.array([draw(seed, step, place) for seed in range(3) for step in range(20) for place in range(20)])
+    assert len(set(draws.tolist())) == draws.size
+    assert 0 <= draws.min()
+    assert abs(draws.astype(float).mean() / 2**63 - 0.5) < 0.05  # 5 standard errors are 0.042
+
+
+def test_token_ids_pad_and_refuse_to_cut() -> None:
+    assert token_ids(["ab", ""], letters, 3).tolist() == [[97, 98, 0], [0, 0, 0]]
+    with pytest.raises(ValueError, match="4 tokens, but text_length is 3"):
+        token_ids(["abcd"], letters, 3)
+
+
+def test_what_goes_into_the_cache_comes_out(tmp_path: Path) -> None:
+    assert write_shards(tmp_path, clips(0, 10), "ae-1", per_shard=4) == 10
+    source = Shards(tmp_path, batch=5, seed=3, encode_text=letters, text_length=8)
+    assert (len(source), source.origin) == (10, "ae-1")
+    met = []
+    for step in range(2):
+        batch = source.batch(step)
+        assert batch.latent is not None
+        assert batch.fps is not None
+        assert batch.text is not None
+        assert batch.latent.dtype == torch.float32
+        numbers = batch.latent[:, 0, 0, 0, 0]
+        assert torch.equal(batch.latent[:, :, 0, 0, 0], numbers[:, None] + torch.arange(5) / 8)
+        assert torch.equal(batch.fps, 10 + numbers)
+        for number, text in zip(numbers.tolist(), batch.text.tolist(), strict=True):
+            caption = "".join(chr(letter) for letter in text if letter)
+            assert caption in (f"clip {number:.0f}", f"{number:.0f}")
+        met += numbers.tolist()
+    assert sorted(met) == list(range(10))
+
+
+def test_processes_share_the_same_batch(tmp_path: Path) -> None:
+    write_shards(tmp_path, clips(0, 12), per_shard=5)
+    source = Shards(tmp_path, batch=6, encode_text=letters)
+    whole, parts = source.batch(7), [source.batch(7, rank, 3) for rank in range(3)]
+    for name in ("latent", "text", "fps", "seed"):
+        assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
+
+
+def test_every_caption_is_drawn(tmp_path: Path) -> None:
+    write_shards(tmp_path, clips(0, 1))
+    source = Shards(tmp_path, batch=1, encode_text=letters)
+    seen = Counter(str(source.batch(step).text) for step in range(40))
+    assert len(seen) == 2
+    assert min(seen.values()) > 5
+
+
+def test_a_prefix_of_the_frames(tmp_path: Path) -> None:
+    write_shards(tmp_path, clips(0, 4))
+    whole, prefix = Shards(tmp_path, 4).batch(0).latent, Shards(tmp_path, 4, frames=2).batch(0).latent
+    assert whole is not None
+    assert prefix is not None
+    assert torch.equal(prefix, whole[:, :2])
+    with pytest.raises(ValueError, match="5 latent frames: 6 cannot be served"):
+        Shards(tmp_path, 4, frames=6)
+
+
+def test_batches_are_of_one_shape(tmp_path: Path) -> None:
+    write_shards(tmp_path, [*clips(0, 4), *clips(4, 8, frames=2), *clips(8, 12)], per_shard=16)
+    lengths = Counter(Shards(tmp_path, 4).batch(step).latent.shape[1] for step in range(3))  # type: ignore[union-attr]
+    assert lengths == {5: 2, 2: 1}
+
+
+def test_moving_masks_travel_along(tmp_path: Path) -> None:
+    masks = torch.rand(3, 9, 4, 4, generator=torch.Generator().manual_seed(0)) > 0.5
+    row = [
+        EncodedClip(clip.latent, clip.captions, clip.fps, mask) for clip, mask in zip(clips(0, 3), masks, strict=True)
+    ]
+    write_shards(tmp_path, row)
+    batch = Shards(tmp_path, 3).batch(0)
+    assert batch.latent is not None
+    assert batch.moving is not None
+    assert torch.equal(batch.moving, masks[batch.latent[:, 0, 0, 0, 0].long()])
+
+
+def test_interrupted_caching_goes_on_after_the_last_whole_shard(tmp_path: Path) -> None:
+    def stops() -> Iterator[EncodedClip]:
+        yield from clips(0, 7)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(tmp_path / "parts", stops(), per_shard=3)
+    assert cached_clips(tmp_path / "parts") == 6
+    write_shards(tmp_path / "parts", clips(6, 10), per_shard=3)
+    write_shards(tmp_path / "whole", clips(0, 10), per_shard=3)
+    files = [sorted((tmp_path / name).iterdir()) for name in ("parts", "whole")]
+    assert [f.name for f in files[0]] == [f.name for f in files[1]]
+    assert all(one.read_bytes() == other.read_bytes() for one, other in zip(*files, strict=True))
+
+
+def test_caches_are_not_mixed_up(tmp_path: Path) -> None:
+    write_shards(tmp_path, clips(0, 4), "ae-1", per_shard=2)
+    with pytest.raises(ValueError, match="'ae-1', not of 'ae-2'"):
+        write_shards(tmp_path, clips(4, 6), "ae-2")
+    (tmp_path / "shard-00001.safetensors").write_bytes(b"cut off")
+    with pytest.raises(ValueError, match=r"shard-00001.safetensors is damaged"):
+        Shards(tmp_path, 2)
+    (tmp_path / "shard-00001.safetensors").rename(tmp_path / "shard-00001.bad")
+    (tmp_path / "shard-00000.safetensors").rename(tmp_path / "shard-00001.safetensors")
+    with pytest.raises(ValueError, match=r"lacks shard-00000"):
+        Shards(tmp_path, 2)
+    with pytest.raises(ValueError, match="holds no latent cache"):
+        Shards(tmp_path / "nowhere", 2)
+
+
+def test_latents_that_overflow_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not finite in fp16"):
+        write_shards(tmp_path, [EncodedClip(torch.full((1, 1, 1, 1), 1e6), (), 10.0)])
+    assert cached_clips(tmp_path) == 0
+
+
+def test_a_source_in_use_can_be_sent_to_a_process(tmp_path: Path) -> None:
+    write_shards(tmp_path, clips(0, 4))
+    source = Shards(tmp_path, 2, encode_text=letters)
+    expected = source.batch(1)
+    copy = pickle.loads(pickle.dumps(source))
+    assert torch.equal(copy.batch(1).latent, expected.latent)
+    assert not multiprocessing.active_children()
