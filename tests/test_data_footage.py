@@ -1,10 +1,11 @@
-"""Footage: the frames asked for, upright and in proportion; buckets; and a sentence for whatever is wrong with a folder."""
+"""Footage: the frames asked for, in proportion; buckets; and a sentence for whatever is wrong with a folder."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -143,7 +144,7 @@ def test_what_is_wrong_with_a_folder_is_said(folder: Path, file: str, content: b
 
 
 def test_folders_without_a_single_clip(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    with pytest.raises(ValueError, match="shorter than 101 frames"):
+    with pytest.raises(ValueError, match="shorter than their buckets: the longest has 40 frames"):
         Footage(folder, [Bucket(101, 24, 32)], batch=1)
     with pytest.raises(ValueError, match="no MP4 files"):
         Footage(tmp_path_factory.mktemp("empty"), [Bucket(5, 24, 32)], batch=1)
@@ -151,6 +152,7 @@ def test_folders_without_a_single_clip(folder: Path, tmp_path_factory: pytest.Te
         Bucket(6, 24, 32)
 
 
+@hypothesis.settings(deadline=None)
 @given(
     st.text()
     | st.builds(
@@ -165,7 +167,7 @@ def test_a_line_of_captions_is_read_or_refused(line: str) -> None:
     try:
         file, captions = _entry(line, "here")
     except ValueError as error:
-        assert str(error).startswith("here")
+        assert str(error).startswith("here")  # noqa: PT017 (either outcome is right)
     else:
         assert isinstance(file, str)
         assert all(caption.strip() for caption in captions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hypothesis
 import numpy as np
 import torch
 from hypothesis import given
@@ -40,6 +41,7 @@ def test_processes_share_the_same_batch() -> None:
     assert whole.text is None
 
 
+@hypothesis.settings(deadline=None)
 @given(seed=st.integers(0, 2**31), step=st.integers(0, 2**31))
 def test_seeds_do_not_repeat_in_a_batch(seed: int, step: int) -> None:
     assert len(set(clip_seeds(seed, step, range(32)).tolist())) == 32

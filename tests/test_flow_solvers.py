@@ -88,6 +88,13 @@ def test_straight_flows_need_one_step(solver: Solver) -> None:
     torch.testing.assert_close(end, torch.full_like(end, 3), atol=1e-5, rtol=0)
 
 
+def test_multistep_extrapolates_over_uneven_steps() -> None:
+    """For v = t, x_t moves by t^2 / 2: exact after Euler's first step, whatever the grid."""
+    levels = torch.tensor([1, 0.95, 0.5, 0.45, 0.1, 0], dtype=torch.float64)
+    first, *_, last = multistep(lambda x, level: level.expand_as(x), noise(4), levels)
+    torch.testing.assert_close(last.x, first.x - 0.95**2 / 2)
+
+
 @pytest.mark.parametrize(("solver", "order"), [(euler, 1), (heun, 2), (multistep, 2)])
 @pytest.mark.parametrize("shift", [1.0, 2.0])
 @pytest.mark.parametrize("field", [gaussian, linear])

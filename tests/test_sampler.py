@@ -105,6 +105,12 @@ def test_context_noise_is_shown_to_the_model_and_gone_from_the_clip() -> None:
     assert not torch.allclose(noisy[:, 2:], clean[:, 2:], atol=1e-3)
 
 
+def test_shift_is_that_of_the_grid() -> None:
+    model = GaussianClips()
+    run(model, streams(1), Settings(guidance=1, steps=4, shift=3))
+    torch.testing.assert_close(torch.stack([level[0, 0] for level, _ in model.seen]), torch.tensor([1, 0.9, 0.75, 0.5]))
+
+
 def test_known_frames_may_lie_anywhere() -> None:
     of = streams(2, known=FRAMES)
     of = replace(of, is_known=torch.tensor([[True, False, False, True], [True] * FRAMES]))
@@ -166,12 +172,12 @@ def test_evaluations_are_no_more_than_needed(settings: Settings, evaluations: in
 
 def test_events_count_the_steps_and_show_previews() -> None:
     of = streams(2, 0.5, known=1)
-    settings = Settings(steps=10, preview_every=4, guidance=1)
+    settings = Settings(steps=12, preview_every=4, guidance=1)
     *steps, last = sample(GaussianClips(), of, None, settings, [1, 2])
     assert isinstance(last, Sampled)
     progress = [event for event in steps if isinstance(event, Progress)]
-    assert [event.step for event in progress] == list(range(1, 11))
-    assert {event.steps for event in progress} == {10}
+    assert [event.step for event in progress] == list(range(1, 13))
+    assert {event.steps for event in progress} == {12}
     assert [event.seconds for event in progress] == sorted(event.seconds for event in progress)
     previews = {event.step: event.preview for event in progress if event.preview is not None}
     assert list(previews) == [4, 8]
@@ -254,16 +260,19 @@ def test_global_randomness_is_neither_read_nor_moved() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_model_in_half_precision_is_followed_in_single() -> None:
+def test_a_model_in_half_precision_is_followed_and_guided_in_single() -> None:
     exact = GaussianClips()
 
-    def rounded(latent: Tensor, level: Tensor, streams: Streams) -> Tensor:
+    def half(latent: Tensor, level: Tensor, streams: Streams) -> Tensor:
         assert latent.dtype == torch.float32
         return exact(latent, level, streams).bfloat16()
 
-    frames = run(rounded, streams(2, 0.5), Settings(guidance=1))
+    def single(latent: Tensor, level: Tensor, streams: Streams) -> Tensor:
+        return half(latent, level, streams).float()
+
+    frames, expected = (run(model, streams(2, 0.5), Settings(), streams(2)) for model in (half, single))
     assert frames.dtype == torch.float32
-    torch.testing.assert_close(frames, run(exact, streams(2, 0.5), Settings(guidance=1)), atol=0.02, rtol=0)
+    assert torch.equal(frames, expected)
 
 
 def test_a_clip_that_is_not_finite_is_named() -> None:

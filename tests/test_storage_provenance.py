@@ -55,14 +55,14 @@ def test_any_prompt_comes_back_as_it_was(prompt: str, negative: str, model: str,
 @given(prompt=anything)
 def test_and_through_a_file(tmp_path: Path, prompt: str) -> None:
     made = replace(MADE, prompt=prompt, negative=prompt[::-1])
-    write_mp4(tmp_path / "a.mp4", np.zeros((1, 16, 16, 3), np.uint8), 15, to_metadata(made))
+    write_mp4(tmp_path / "a.mp4", np.zeros((1, 16, 16, 3), np.uint8), 15.0, to_metadata(made))
     assert from_metadata(read_metadata(tmp_path / "a.mp4")) == made
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_the_hard_ones_through_a_file(tmp_path: Path, prompt: str) -> None:
     made = replace(MADE, prompt=prompt)
-    write_mp4(tmp_path / "a.mp4", np.zeros((1, 16, 16, 3), np.uint8), 15, to_metadata(made))
+    write_mp4(tmp_path / "a.mp4", np.zeros((1, 16, 16, 3), np.uint8), 15.0, to_metadata(made))
     assert from_metadata(read_metadata(tmp_path / "a.mp4")) == made
 
 

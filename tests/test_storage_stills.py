@@ -140,8 +140,14 @@ def test_animations_give_their_first_frame(tmp_path: Path) -> None:
 
 def test_stills_too_large_for_any_model_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stills, "LONGEST", 64)
-    path = stored(tmp_path / "a.png", Image.new("RGB", (320, 160), "red"))
-    assert read_still(path).shape == (3, 32, 64)
+    fine = Image.fromarray(np.indices((160, 320)).sum(0) % 2 == 0)  # a chequerboard that averages to grey
+    deep = Image.fromarray(np.asarray(fine).astype(np.uint16) * 65535)
+    pictures = [fine, deep, *(fine.convert("L").convert(mode) for mode in ("L", "P", "LA", "RGB", "RGBA", "CMYK"))]
+    for picture in pictures:
+        for name in ("a.jpg", "a.tiff") if picture.mode in ("L", "RGB", "CMYK") else ("a.tiff",):
+            still = read_still(stored(tmp_path / name, picture))
+            assert still.shape == (3, 32, 64)
+            assert still.abs().max() < 0.2, (name, picture.mode)
 
 
 def test_files_that_are_no_still(tmp_path: Path) -> None:
@@ -228,7 +234,7 @@ def test_fit_takes_the_middle_and_does_not_alias() -> None:
 
 def test_contact_sheet(tmp_path: Path) -> None:
     frames = np.stack([np.full((90, 160, 3), 7 * i, np.uint8) for i in range(33)])
-    contact_sheet(frames, tmp_path / "a.png", fps=15, columns=4, title="a small red ball 🔴 " * 500)
+    contact_sheet(frames, tmp_path / "a.png", fps=15.0, columns=4, title="a small red ball 🔴 " * 500)
     with Image.open(tmp_path / "a.png") as image:
         sheet = np.asarray(image)
     cells = [7 * round(i * 32 / 11) for i in range(12)]
@@ -242,7 +248,7 @@ def test_contact_sheet(tmp_path: Path) -> None:
 
 def test_contact_sheets_of_all_sizes(tmp_path: Path) -> None:
     for shape in ((1, 16, 16, 3), (2, 1, 1, 3), (5, 720, 1280, 3), (3, 8, 400, 3)):
-        contact_sheet(np.full(shape, 99, np.uint8), tmp_path / "a.png", fps=24, captions=["😀" * 200] * shape[0])
+        contact_sheet(np.full(shape, 99, np.uint8), tmp_path / "a.png", captions=["😀" * 200] * shape[0])
         with Image.open(tmp_path / "a.png") as sheet:
             assert max(sheet.size) < 2000
 
@@ -250,8 +256,8 @@ def test_contact_sheets_of_all_sizes(tmp_path: Path) -> None:
 def test_sheets_that_cannot_be_made(tmp_path: Path) -> None:
     frames = np.zeros((2, 16, 16, 3), np.uint8)
     with pytest.raises(ValueError, match="at least one frame"):
-        contact_sheet(frames[:0], tmp_path / "a.png", fps=15)
+        contact_sheet(frames[:0], tmp_path / "a.png", fps=15.0)
     with pytest.raises(ValueError, match="1 captions for 2 frames"):
-        contact_sheet(frames, tmp_path / "a.png", fps=15, captions=["one"])
+        contact_sheet(frames, tmp_path / "a.png", fps=15.0, captions=["one"])
     with pytest.raises(ValueError, match="it is a folder"):
-        contact_sheet(frames, tmp_path, fps=15)
+        contact_sheet(frames, tmp_path, fps=15.0)

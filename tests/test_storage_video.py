@@ -62,7 +62,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_saturated_colours_survive_within_two_steps(tmp_path: Path) -> None:
     frames = flat(SATURATED)
-    write_mp4(tmp_path / "a.mp4", frames, 15)
+    write_mp4(tmp_path / "a.mp4", frames, 15.0)
     off = np.abs(read_mp4(tmp_path / "a.mp4").frames.astype(float) - frames).mean((1, 2))
     assert off.max() <= 2, off
     assert off.mean() <= 0.75, off
@@ -70,7 +70,7 @@ def test_saturated_colours_survive_within_two_steps(tmp_path: Path) -> None:
 
 def test_planes_hold_the_numbers_of_bt709(tmp_path: Path) -> None:
     """Y = 16 + 219 (0.2126 R + 0.7152 G + 0.0722 B), Cb and Cr likewise (ITU-R BT.709-6, 3.2-3.5)."""
-    write_mp4(tmp_path / "a.mp4", flat(SATURATED), 15)
+    write_mp4(tmp_path / "a.mp4", flat(SATURATED), 15.0)
     with av.open(str(tmp_path / "a.mp4")) as container:
         context = container.streams.video[0].codec_context
         assert (context.color_primaries, context.color_trc, context.colorspace, context.color_range) == (1, 1, 1, 1)
@@ -85,15 +85,15 @@ def test_planes_hold_the_numbers_of_bt709(tmp_path: Path) -> None:
 
 def test_the_index_comes_first_and_the_bytes_repeat(tmp_path: Path) -> None:
     frames = rolling()
-    write_mp4(tmp_path / "a.mp4", frames, 15, {"b": "1", "a": "2"})
+    write_mp4(tmp_path / "a.mp4", frames, 15.0, {"b": "1", "a": "2"})
     content = (tmp_path / "a.mp4").read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
     assert b"nclx" in content
-    write_mp4(tmp_path / "b.mp4", frames[:, ::1].copy(order="F"), 15, {"b": "1", "a": "2"})
+    write_mp4(tmp_path / "b.mp4", frames[:, ::1].copy(order="F"), 15.0, {"b": "1", "a": "2"})
     assert (tmp_path / "b.mp4").read_bytes() == content
 
 
-@pytest.mark.parametrize("fps", [15.0, 24, 29.97, 30000 / 1001, 7.3, 0.5, 120])
+@pytest.mark.parametrize("fps", [15.0, 24.0, 29.97, 30000 / 1001, 7.3, 0.5, 120.0])
 @pytest.mark.parametrize("count", [1, 2, 17])
 def test_rates_are_kept(tmp_path: Path, fps: float, count: int) -> None:
     write_mp4(tmp_path / "a.mp4", np.zeros((count, 16, 16, 3), np.uint8), fps)
@@ -108,17 +108,17 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=texts)
 def test_any_text_is_kept_as_metadata(tmp_path: Path, text: str) -> None:
-    write_mp4(tmp_path / "a.mp4", np.zeros((1, 16, 16, 3), np.uint8), 15, {"muybridge": text, "comment": text})
+    write_mp4(tmp_path / "a.mp4", np.zeros((1, 16, 16, 3), np.uint8), 15.0, {"muybridge": text, "comment": text})
     assert read_metadata(tmp_path / "a.mp4") == {"muybridge": text, "comment": text}
 
 
 def test_long_metadata_is_kept(tmp_path: Path) -> None:
-    write_mp4(tmp_path / "a.mp4", np.zeros((1, 16, 16, 3), np.uint8), 15, {"muybridge": "é\\u1234" * 20_000})
+    write_mp4(tmp_path / "a.mp4", np.zeros((1, 16, 16, 3), np.uint8), 15.0, {"muybridge": "é\\u1234" * 20_000})
     assert read_metadata(tmp_path / "a.mp4") == {"muybridge": "é\\u1234" * 20_000}
 
 
 def stream(path: Path, frames: Iterable[np.ndarray]) -> None:
-    with mp4_writer(path, 16, 16, 15) as append:
+    with mp4_writer(path, 16, 16, 15.0) as append:
         for frame in frames:
             append(frame)
 
@@ -127,17 +127,17 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     black = np.zeros((2, 16, 16, 3), np.uint8)
     path = tmp_path / "a.mp4"
     with pytest.raises(ValueError, match=r"even sides, not 17x16 \(width x height\): crop the frames to 16x16"):
-        write_mp4(path, np.zeros((2, 16, 17, 3), np.uint8), 15)
+        write_mp4(path, np.zeros((2, 16, 17, 3), np.uint8), 15.0)
     for fps in (0.0, -1.0, float("nan"), float("inf"), 1e9):
         with pytest.raises(ValueError, match="frames a second cannot be written"):
             write_mp4(path, black, fps)
     with pytest.raises(ValueError, match="at least one"):
-        write_mp4(path, black[:0], 15)
+        write_mp4(path, black[:0], 15.0)
     with pytest.raises(ValueError, match="crf is between"):
-        write_mp4(path, black, 15, crf=99)
+        write_mp4(path, black, 15.0, crf=99)
     for metadata in ({"a": "b\0c"}, {"": "b"}, {"a": "\ud800"}):
         with pytest.raises(ValueError, match="cannot be written: MP4 takes no"):
-            write_mp4(path, black, 15, metadata)
+            write_mp4(path, black, 15.0, metadata)
     with pytest.raises(ValueError, match=r"frame 1 is uint8 \(18, 16, 3\)"):
         stream(path, [black[0], np.zeros((18, 16, 3), np.uint8)])
     with pytest.raises(ValueError, match="no frames were given"):
@@ -147,7 +147,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 def test_an_interrupted_clip_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    write_mp4(path, rolling(), 15)
+    write_mp4(path, rolling(), 15.0)
     before = path.read_bytes()
 
     def interrupted() -> Iterator[np.ndarray]:
@@ -163,9 +163,9 @@ def test_an_interrupted_clip_leaves_the_old_one(tmp_path: Path) -> None:
 def test_folders_that_take_no_clip(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="a part of that path is a file"):
-        write_mp4(tmp_path / "file" / "a.mp4", rolling(), 15)
+        write_mp4(tmp_path / "file" / "a.mp4", rolling(), 15.0)
     with pytest.raises(ValueError, match="it is a folder"):
-        write_mp4(tmp_path, rolling(), 15)
+        write_mp4(tmp_path, rolling(), 15.0)
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_a_disk_that_runs_full_leaves_the_old_clip(tmp_path: Path, count: int) -
     path.write_text("old")
     noise = np.random.default_rng(0).integers(0, 256, (count, 96, 96, 3), np.uint8)
     with pytest.raises(ValueError, match=r"cannot write .*a\.mp4: the file would be larger"):
-        write_mp4(path, noise, 15, crf=0)
+        write_mp4(path, noise, 15.0, crf=0)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.mp4"]
 
@@ -219,18 +219,18 @@ def test_uneven_frames_are_shown_when_a_player_would(tmp_path: Path) -> None:
     """Frames at 0, 100, 200, 700, 800 ms: at 10 a second, the third is on screen for half a second."""
     grey = flat([(20 + 50 * i,) * 3 for i in range(5)])
     encode(tmp_path / "a.mkv", grey, "ffv1", "bgr0", [0, 100, 200, 700, 800])
-    back = read_mp4(tmp_path / "a.mkv", fps=10)
+    back = read_mp4(tmp_path / "a.mkv", fps=10.0)
     assert back.fps == 10
     assert (back.frames[:9, 0, 0, 0] == [20, 70, 120, 120, 120, 120, 120, 170, 220]).all()
     assert read_mp4(tmp_path / "a.mkv").fps == pytest.approx(4 / 0.8)
 
 
 def test_another_rate_and_fewer_frames(tmp_path: Path) -> None:
-    write_mp4(tmp_path / "a.mp4", rolling(12), 24)
+    write_mp4(tmp_path / "a.mp4", rolling(12), 24.0)
     whole = read_mp4(tmp_path / "a.mp4").frames
-    half = read_mp4(tmp_path / "a.mp4", fps=12)
+    half = read_mp4(tmp_path / "a.mp4", fps=12.0)
     assert np.array_equal(half.frames, whole[::2])
-    assert np.array_equal(read_mp4(tmp_path / "a.mp4", fps=48).frames, whole.repeat(2, 0))
+    assert np.array_equal(read_mp4(tmp_path / "a.mp4", fps=48.0).frames, whole.repeat(2, 0))
     assert np.array_equal(read_mp4(tmp_path / "a.mp4", max_frames=5).frames, whole[:5])
 
 
@@ -249,17 +249,43 @@ def test_rotated_footage_is_turned_upright(tmp_path: Path) -> None:
     assert back[9:].max() < 25
 
 
-def test_untagged_and_bt601_footage_has_its_own_matrix(tmp_path: Path) -> None:
-    """Small untagged footage is BT.601 by convention: its red has another luma than BT.709's."""
-    frames = flat(SATURATED)
-    encode(tmp_path / "a.mkv", frames, "ffv1", "yuv444p", list(range(0, 1100, 100)))
-    assert np.abs(read_mp4(tmp_path / "a.mkv").frames.astype(int) - frames).max() <= 2
+# ITU-T H.273: matrix code -> weights of red and blue in the luma
+LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
+
+
+def ycbcr(colour: tuple[int, int, int], matrix: int, full: bool) -> list[int]:
+    """The closed form of H.273, 8.3: what any encoder has to store."""
+    (kr, kb), (r, g, b) = LUMA[matrix], np.array(colour) / 255
+    luma = kr * r + (1 - kr - kb) * g + kb * b
+    low, span, chroma = (0, 255, 255) if full else (16, 219, 224)
+    cb, cr = (b - luma) / (2 - 2 * kb), (r - luma) / (2 - 2 * kr)
+    return [min(255, round(value)) for value in (low + span * luma, 128 + chroma * cb, 128 + chroma * cr)]
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(("matrix", "height"), [*((code, 16) for code in LUMA), (2, 16), (2, 720)])
+def test_colours_are_read_by_their_tags(tmp_path: Path, matrix: int, full: bool, height: int) -> None:
+    """Code 2 says nothing: then footage of 720 lines and more is BT.709, smaller is BT.601."""
+    meant = matrix if matrix != 2 else (1 if height >= 720 else 5)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = height, 16, "yuv444p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, 2 if full else 1
+        for index, colour in enumerate(SATURATED):
+            picture = av.VideoFrame(16, height, "yuv444p")
+            picture.colorspace, picture.color_range, picture.pts = matrix, 2 if full else 1, index
+            for plane, value in zip(picture.planes, ycbcr(colour, meant, full), strict=True):
+                plane.update(bytes([value]) * plane.buffer_size)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    frames = read_mp4(tmp_path / "a.mkv").frames
+    assert np.abs(frames.astype(int) - np.array(SATURATED)[:, None, None]).max() <= 3
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("clip") / "a.mp4"
-    write_mp4(path, rolling(17), 15, {"muybridge": "{}"})
+    write_mp4(path, rolling(17), 15.0, {"muybridge": "{}"})
     return path.read_bytes()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
+import hypothesis
 import pytest
 import torch
 from hypothesis import given
@@ -36,6 +38,13 @@ def test_without_a_rate_for_muon_adamw_trains_everything() -> None:
     assert [(len(g["params"]), g["weight_decay"]) for g in only.param_groups] == [(1, 0.01), (3, 0.0)]
 
 
+def test_a_gain_is_a_vector_whatever_its_axes() -> None:
+    module = nn.ParameterDict({"gain": torch.ones(3, 1, 1), "table": torch.ones(3, 2), "scale": torch.ones(())})
+    parts = split(module, settings(1))
+    assert names(module, parts.plain) == {"gain", "scale"}
+    assert names(module, parts.decayed) == {"table"}
+
+
 def test_muons_update_has_the_size_of_adamws() -> None:
     """Liu et al. 2025, §2.2: an orthogonal m x n matrix times 0.2 sqrt(max(m, n)) has RMS 0.2, like AdamW's."""
     torch.manual_seed(0)
@@ -51,13 +60,14 @@ def test_muons_update_has_the_size_of_adamws() -> None:
     assert weight.grad is None
 
 
+@hypothesis.settings(deadline=None)
 @given(steps=st.integers(1, 500), warmup=st.integers(0, 600), decay=st.floats(0, 1))
 def test_schedules_rise_stay_and_fall(steps: int, warmup: int, decay: float) -> None:
     for row in ([wsd(k, steps, warmup, decay) for k in range(steps)], [cosine(k, steps, warmup) for k in range(steps)]):
         assert all(0 < factor <= 1 for factor in row)
         peak = row.index(max(row))
-        assert all(a <= b for a, b in zip(row[:peak], row[1 : peak + 1], strict=True))
-        assert all(a >= b for a, b in zip(row[peak:], row[peak + 1 :], strict=False))
+        assert all(a <= b for a, b in pairwise(row[: peak + 1]))
+        assert all(a >= b for a, b in pairwise(row[peak:]))
 
 
 def test_schedules_at_known_places() -> None:
@@ -76,7 +86,7 @@ def test_clipping_returns_the_norm_and_keeps_the_direction() -> None:
 
 
 def test_the_young_average_forgets_the_start_and_spans_a_tenth() -> None:
-    """The closed form: weights that grow as k average to n (g + 1) / (g + 2) + O(1) with g = 6.94 (Karras et al. 2024)."""
+    """Weights that grow as k average to n (g + 1) / (g + 2) + O(1), g = 6.94 (Karras et al. 2024, §3.1)."""
     module = nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         module.weight.fill_(1e6)
@@ -100,7 +110,7 @@ def test_swapping_in_and_out() -> None:
     assert not any("frozen" in name for name in ema.weights)
     ema.weights["out.bias"].fill_(7.0)
     before = module.out.bias.detach().clone()
-    with pytest.raises(RuntimeError, match="stop"), ema.swapped_in():
+    with pytest.raises(RuntimeError, match="stop"), ema.swapped_in():  # noqa: PT012
         assert module.out.bias.tolist() == [7.0] * 8
         raise RuntimeError("stop")
     assert torch.equal(module.out.bias, before)

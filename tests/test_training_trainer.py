@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_training import Denoise, Points, settings, trainer
 from torch import Tensor
 
 from muybridge.training.trainer import Trainer
+from muybridge.types import Batch
 
 SCRIPT = Path(__file__).with_name("tiny_training.py")
 
@@ -65,6 +66,27 @@ def test_a_run_in_two_parts_gives_the_bits_of_one(tmp_path: Path, muon_lr: float
     assert_same_bits(state(tmp_path / "whole"), state(tmp_path / "parts"))
 
 
+class Sharpen(torch.nn.Module):
+    """A convolution whose weights lie in memory channels last, as those of an autoencoder may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv2d(2, 2, 3, padding=1).to(memory_format=torch.channels_last)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        assert batch.latent is not None
+        frames = batch.latent.flatten(0, 1)
+        return (self.conv(frames) - 2 * frames).square().mean(), {}
+
+
+def test_weights_in_another_order_in_memory_resume_to_the_bit(tmp_path: Path) -> None:
+    for name, limits in (("whole", [None]), ("parts", [0.0, 0.0, None])):
+        for limit in limits:
+            list(Trainer(Sharpen(), Points(), settings(6, time_limit_seconds=limit), tmp_path / name).run())
+    assert_same_bits(state(tmp_path / "whole"), state(tmp_path / "parts"))
+
+
 def test_a_killed_run_goes_on_to_the_bit(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     list(trainer(whole, Points(), settings(8)).run())
@@ -74,7 +96,9 @@ def test_a_killed_run_goes_on_to_the_bit(tmp_path: Path) -> None:
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
+    (killed / ".0123.part").write_bytes(b"what a process leaves that is killed while it writes")
     again = trainer(killed, Points(), settings(8))
+    assert not list(killed.glob(".*"))
     assert 1 <= again.step < 8
     list(again.run())
     assert_same_bits(state(whole), state(killed))
@@ -83,7 +107,7 @@ def test_a_killed_run_goes_on_to_the_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_save_first(tmp_path: Path, number: int) -> None:
     training = trainer(tmp_path, Points(), settings(8, save_every_seconds=1e9))
-    with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
+    with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):  # noqa: PT012
         for event in training.run():
             if event.step == 3:
                 os.kill(os.getpid(), number)
@@ -139,6 +163,9 @@ def test_another_model_in_the_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     (tmp_path / "state.safetensors").write_bytes(b"not a state")
+    with pytest.raises(ValueError, match=r"state.safetensors is damaged"):
+        trainer(tmp_path, Points(), settings(2))
+    save_file({"weight": torch.zeros(1)}, tmp_path / "state.safetensors")
     with pytest.raises(ValueError, match=r"state.safetensors is not the state of a training"):
         trainer(tmp_path, Points(), settings(2))
 

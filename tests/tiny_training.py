@@ -1,4 +1,4 @@
-"""A training of a few thousand weights for the tests, real in every part; as a script, it trains in a process of its own.
+"""A training of a few thousand weights for the tests, real in every part; as a script, it is a process of its own.
 
 python tiny_training.py FOLDER STEPS [--pause SECONDS] [--fsdp]    (also under torchrun)
 """

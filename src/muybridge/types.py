@@ -103,6 +103,7 @@ class Batch:
     moving  True where a pixel belongs to an object (the part of a clip that whole-frame losses overlook)
     latent  the video, already encoded
     text    token ids of the captions, 0 = padding
+    named   what the words name: (colour, shape, size) of each object as numbers, in the order they come up
     fps     playing speed of each clip
     seed    one a clip: whatever is random in a step is drawn from it, so a clip's share of the loss does not
             depend on the batch, the process or the restart it falls into
@@ -112,6 +113,7 @@ class Batch:
     moving: Bool[Tensor, "b t h w"] | None = None
     latent: Float[Tensor, "b t c h w"] | None = None
     text: Int[Tensor, "b n"] | None = None
+    named: Int[Tensor, "b k 3"] | None = None
     fps: Float[Tensor, " b"] | None = None
     seed: Int[Tensor, " b"] | None = None
 

@@ -1,70 +1,86 @@
 """Windows cut from simulated clips, about their objects: what the autoencoder learns from.
 
 A convolutional autoencoder does not need whole pictures, and a window about an object has four times the edges and
-motion of the frame it came from.
+motion of the frame it came from. Clips are rendered once into a folder of plain arrays, so every window of a batch can
+come from another clip: windows of one clip share their light and ground, and gradients would follow those.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
+from torch import Tensor
 
+from muybridge.data.source import clip_seeds, share
 from muybridge.simulation import simulate
+from muybridge.storage.atomic import new_file
 from muybridge.types import Batch
 
+PER_FILE = 64
 
-@dataclass(frozen=True)
-class WorldCrops:
-    """A Source of `clips` x `windows` windows a step, each of `frames` frames and `side` pixels."""
 
-    clips: int = 2
-    windows: int = 8
-    frames: int = 9
-    side: int = 64
-    clip_frames: int = 33
-    clip_side: int = 128
-    seed: int = 0
+def cache_pixels(folder: Path, files: range, frames: int = 33, side: int = 128) -> int:
+    """Renders clips into those of the `files` of a folder that are not there yet; returns how many were written.
+
+    File k holds clips k * 64 … as uint8 (clip, t, h, w, 4): red, green, blue, and 255 where an object is.
+    """
+    written = 0
+    for number in files:
+        path = _path(folder, number)
+        if path.exists():
+            continue
+        clips = [simulate(number * PER_FILE + i, frames=frames, height=side, width=side) for i in range(PER_FILE)]
+        pixels = [np.concatenate([c.rgb, np.uint8(255) * (c.instance > 0)[..., None]], axis=-1) for c in clips]
+        with new_file(path) as temporary, temporary.open("wb") as out:
+            np.save(out, np.stack(pixels))
+        written += 1
+    return written
+
+
+class Crops:
+    """A Source of windows of `frames` frames and `side` pixels, each from another clip of the folder."""
+
+    def __init__(self, folder: Path, files: int, batch: int, frames: int = 9, side: int = 64, seed: int = 0) -> None:
+        self.paths = [_path(folder, number) for number in range(files)]
+        self.windows, self.frames, self.side, self.seed = batch, frames, side, seed
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
-        """Rank `rank`'s share of step `step`: whole clips, so `clips` must be a multiple of `world`."""
-        share, rest = divmod(self.clips, world)
-        if rest:
-            raise ValueError(f"{self.clips} clips a step cannot be shared by {world} processes: take a multiple")
-        first = step * self.clips + rank * share
-        windows = [w for index in range(first, first + share) for w in self._windows_of(index)]
-        video = rearrange(np.stack([video for video, _ in windows]), "b t h w c -> b t c h w")
-        seeds = np.arange(first * self.windows, (first + share) * self.windows)
+        seeds = clip_seeds(self.seed, step, share(self.windows, rank, world))
+        windows = np.stack([self._window(np.random.default_rng(seed)) for seed in seeds.tolist()])
+        video = rearrange(windows[..., :3], "b t h w c -> b t c h w")
         return Batch(
             video=torch.from_numpy(np.ascontiguousarray(video)),
-            moving=torch.from_numpy(np.stack([moving for _, moving in windows])),
-            seed=torch.from_numpy(seeds),
+            moving=torch.from_numpy(windows[..., 3] > 0),
+            seed=seeds,
         )
 
-    def _windows_of(self, index: int) -> list[tuple[UInt8[np.ndarray, "t h w 3"], Bool[np.ndarray, "t h w"]]]:
-        clip = simulate(self.seed + index, frames=self.clip_frames, height=self.clip_side, width=self.clip_side)
-        rng = np.random.default_rng((self.seed, index))
-        return [_window(clip.rgb, clip.instance > 0, self.frames, self.side, rng) for _ in range(self.windows)]
+    def _window(self, rng: np.random.Generator) -> UInt8[np.ndarray, "f s s 4"]:
+        """A window at a random time, centred near a random object pixel, one time in four anywhere."""
+        clips = np.load(self.paths[rng.integers(len(self.paths))], mmap_mode="r")
+        clip = clips[rng.integers(len(clips))]
+        start = int(rng.integers(len(clip) - self.frames + 1))
+        height, width = clip.shape[1:3]
+        top, left = rng.integers(height - self.side + 1), rng.integers(width - self.side + 1)
+        if rng.random() < 0.75:
+            places = np.argwhere(clip[start + self.frames // 2, :, :, 3])
+            if len(places):
+                reach = self.side // 4
+                centre = places[rng.integers(len(places))] + rng.integers(-reach, reach + 1, 2)
+                top, left = np.clip(centre - self.side // 2, 0, (height - self.side, width - self.side))
+        return np.array(clip[start : start + self.frames, top : top + self.side, left : left + self.side])
 
 
-def _window(
-    rgb: UInt8[np.ndarray, "t h w 3"],
-    objects: Bool[np.ndarray, "t h w"],
-    frames: int,
-    side: int,
-    rng: np.random.Generator,
-) -> tuple[UInt8[np.ndarray, "f s s 3"], Bool[np.ndarray, "f s s"]]:
-    """A window at a random time, centred near a random object pixel, one time in four anywhere."""
-    start = int(rng.integers(rgb.shape[0] - frames + 1))
-    height, width = objects.shape[1:]
-    places = np.argwhere(objects[start + frames // 2])
-    if len(places) and rng.random() < 0.75:
-        centre = places[rng.integers(len(places))] + rng.integers(-side // 4, side // 4 + 1, 2)
-        top, left = np.clip(centre - side // 2, 0, (height - side, width - side))
-    else:
-        top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
-    cut = np.s_[start : start + frames, top : top + side, left : left + side]
-    return rgb[cut], objects[cut]
+def whole_clips(folder: Path, count: int) -> Iterator[UInt8[Tensor, "1 t 3 h w"]]:
+    """The first `count` clips of a folder, whole."""
+    for index in range(count):
+        clip = np.load(_path(folder, index // PER_FILE), mmap_mode="r")[index % PER_FILE]
+        yield torch.from_numpy(np.ascontiguousarray(rearrange(clip[..., :3], "t h w c -> 1 t c h w")))
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"clips-{number:05d}.npy"

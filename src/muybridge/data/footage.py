@@ -56,14 +56,14 @@ class File:
 
 
 class Footage:
-    """A source of clips from the MP4s below `folder`: each time another window of a file, scaled and cropped to its bucket.
+    """A source of clips from the MP4s below `folder`: each time another window of a file, in its bucket's shape.
 
     A file goes to the buckets nearest to its aspect ratio, of every length that it is long enough for. In an epoch each
-    bucket meets each of its files once. Files too short for any bucket are left out and named in `skipped`.
+    bucket meets each of its files once. Files too short for these are left out and named in `skipped`.
 
-    fps                        frames a second wanted: of faster files only every second, third, … frame is used, such
-                               that the rate is nearest to it; None leaves all as they are. `Batch.fps` is what it became
-    encode_text, text_length   captions to ids, and the length they are padded to; without the former, no captions needed
+    fps                        frames a second wanted: of faster files every second, third, … frame is used, so that
+                               the rate is near it; None leaves them as they are. `Batch.fps` is what it became
+    encode_text, text_length   captions to ids, and the length they are padded to; without the former, no text
 
     ValueError for a folder without MP4s, files that cannot be read or lack captions (all of them named), captions
     that are too long.
@@ -86,9 +86,9 @@ class Footage:
         used = {file.path for row in members.values() for file in row}
         self.skipped = tuple(file.path for file in files if file.path not in used)
         if not used:
-            shortest = min(bucket.frames for bucket in buckets)
+            longest = max(file.starts(1) // file.stride for file in files)
             raise ValueError(
-                f"all {len(files)} videos in {folder} are shorter than {shortest} frames: use shorter buckets"
+                f"all {len(files)} videos in {folder} are shorter than their buckets: the longest has {longest} frames"
             )
         if encode_text is not None:
             for file in files:
@@ -123,16 +123,13 @@ def _window(file: File, bucket: Bucket, seed: int) -> UInt8[np.ndarray, "t h w 3
 
 
 def _fitting(file: File, buckets: Sequence[Bucket]) -> set[Bucket]:
-    """The buckets of a file: of each length that it has, those nearest to its aspect ratio."""
+    """The buckets of a file: those nearest to its aspect ratio, if it is long enough for them."""
 
     def distance(bucket: Bucket) -> float:
         return round(abs(math.log(bucket.width / bucket.height * file.about.height / file.about.width)), 6)
 
-    found: set[Bucket] = set()
-    for frames in {bucket.frames for bucket in buckets if file.starts(bucket.frames) >= 1}:
-        same = [bucket for bucket in buckets if bucket.frames == frames]
-        found |= {bucket for bucket in same if distance(bucket) == min(map(distance, same))}
-    return found
+    nearest = min(map(distance, buckets))
+    return {bucket for bucket in buckets if distance(bucket) == nearest and file.starts(bucket.frames) >= 1}
 
 
 def _files(folder: Path, fps: float | None, captioned: bool) -> list[File]:

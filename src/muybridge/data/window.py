@@ -23,7 +23,7 @@ _SLACK = 0.1
 
 @dataclass(frozen=True)
 class Probe:
-    """What is known of a file without decoding it: frames, frames a second, pixels upright, seconds before the first frame."""
+    """What a file is: frames, frames a second, pixels when upright, seconds before the first frame."""
 
     frames: int
     fps: float
@@ -100,7 +100,7 @@ def _time(path: Path, frame: VideoFrame) -> float:
 
 
 def _fitted(frame: VideoFrame, height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
-    """sRGB of `frame`, covering `height` x `width`, the overhang cut off evenly. Untagged colours: BT.709 from 720 lines."""
+    """sRGB of `frame`, covering `height` x `width`, cut off evenly. Untagged colours: BT.709 from 720 lines."""
     from av.video.reformatter import Colorspace, Interpolation
 
     high, wide = (width, height) if frame.rotation % 180 else (height, width)

@@ -1,1 +1,1 @@
-
+"""Named frozen configs: every number of the project."""

@@ -82,8 +82,8 @@ def camera_path(move: CameraMove, progress: Float[np.ndarray, " t"], height: int
     zero = np.zeros_like(eased)
     azimuth = move.azimuth + (centred if verb == "orbit" else zero)
     distance, zoom = zero + move.distance, zero + 1.0
-    if verb == "dolly":  # between distance / sqrt(amount) and distance * sqrt(amount), nearer side preferred
-        distance = 0.97 * move.distance * move.amount ** (-sign * (eased - 0.5))
+    if verb == "dolly":  # rather nearer than the others, so that nothing gets small
+        distance = 0.9 * move.distance * move.amount ** (-sign * (eased - 0.5))
     if verb == "zoom":
         zoom = move.amount ** (eased if sign > 0 else 1 - eased)
     right, forward, up = _frame(azimuth, move.elevation)

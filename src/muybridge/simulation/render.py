@@ -1,15 +1,19 @@
 """Pictures of Geoms on a ground plane, and the truth about their pixels: a ray caster of convex primitives.
 
-Three passes a frame. *Cast*: the ground for every pixel, then each geom inside the rectangle that its bounding sphere covers.
-*Shade*: every pixel's centre ray. *Smooth*: pixels on an edge are the mean of several rays. There is no noise anywhere:
-shadows and ambient occlusion are closed forms, so pictures are smooth, and the same input gives the same bytes.
+Three passes a frame. *Cast*: the ground for every pixel, then each geom where its bounding sphere is seen. *Shade*: the
+centre ray of every pixel. *Smooth*: pixels on an edge are the mean of several rays. There is no noise anywhere: shadows
+and ambient occlusion are closed forms, so pictures are smooth, and the same input gives the same bytes.
 
-Seen along the direction of the sun every primitive is a flat silhouette (disc, stadium, cylinder's outline, hexagon). How much
-of the round sun it hides at a point follows from the signed distance to its outline over the width of the penumbra there,
-which grows with the distance to the edge that casts it: shadows are sharp at a contact and soften away from it.
+Seen along the direction of the sun every primitive is a flat silhouette: disc, stadium, cylinder's outline, hexagon.
+How much of the round sun it hides at a point follows from the signed distance to that outline over the width of the
+penumbra there, which grows with the distance to the edge that casts it: shadows are sharp at a contact and soften away
+from it.
 
 All kernels stand in this one file because numba's cache looks at the file of the function it compiles only.
 """
+
+# Kernels take what numba compiles them for; their types are the records below.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 
 from __future__ import annotations
 
@@ -24,8 +28,11 @@ from muybridge.simulation.scene import BOX, CAPSULE, CYLINDER, SPHERE, Camera, G
 
 PATTERNS = ("plain", "checker", "stripes", "rings")
 
-# Not nnan, ninf: the backdrop's depth is inf.
-_kernel = njit(cache=True, _nrt=False, error_model="numpy", fastmath={"nsz", "arcp", "contract", "reassoc", "afn"})
+# Not nnan, ninf: the backdrop's depth is inf. _nrt=False: no reference counting (kernels allocate nothing), which took
+# a third of the time.
+_kernel: Any = njit(  # type: ignore[call-overload]
+    cache=True, _nrt=False, error_model="numpy", fastmath={"nsz", "arcp", "contract", "reassoc", "afn"}
+)
 
 # What a pixel's centre ray meets: 8 (geom + 1) + face, or this; the backdrop is where the ground's depth is inf.
 _GROUND = 0
@@ -56,11 +63,17 @@ _GEOM = np.dtype(
         ("corner", *_VECTOR),  # rays, local: corner + x * right + y * down
         ("right", *_VECTOR),
         ("down", *_VECTOR),
-        ("outline", np.float64, (3, 6)),  # boxes: of the edge along each axis, outward (x, y), its offset, an edge's centre
+        (
+            "outline",
+            np.float64,
+            (3, 6),
+        ),  # boxes: of the edge along each axis, outward (x, y), its offset, an edge's centre
     ]
 )
 # Pinhole rays: from `origin` along corner + x * right + y * down, which has depth 1.
-_RAYS = np.dtype([("origin", *_VECTOR), ("corner", *_VECTOR), ("right", *_VECTOR), ("down", *_VECTOR), ("pixel", np.float64)])
+_RAYS = np.dtype(
+    [("origin", *_VECTOR), ("corner", *_VECTOR), ("right", *_VECTOR), ("down", *_VECTOR), ("pixel", np.float64)]
+)
 # Pixel (x, y) at depth z is seen at (to @ (z x, z y, z) + shift) of the next frame, homogeneous.
 _MOTION = np.dtype([("to", *_MATRIX), ("shift", *_VECTOR)])
 _STUDIO = np.dtype(
@@ -81,11 +94,11 @@ _STUDIO = np.dtype(
 
 
 def render(geoms: Geoms, camera: Camera, look: Look, height: int, width: int) -> Rendered:
-    """Frames of `height` x `width` pixels of the geoms as the camera sees them, with depth, flow, instances and normals.
+    """Frames of `height` x `width` pixels as the camera sees them, with depth, flow, instances and normals.
 
-    The ground is seen from above only; a geom that holds the camera inside is not seen. Flow is nan where the point lies
-    beside or behind the camera of the next frame. Intrinsics are read as focal lengths and centre; skew must be 0.
-    Raises ValueError where the arrays disagree about frames or geoms, a camera is under the ground or a name is unknown.
+    The ground is seen from above only; a geom that holds the camera inside is not seen. Flow is nan where the point
+    lies beside or behind the camera of the next frame. Raises ValueError where the arrays disagree about frames or
+    geoms, a name or kind is unknown, a camera is not above the ground or its intrinsics have skew.
     """
     _check(geoms, camera, look, height, width)
     frames, count = geoms.position.shape[:2]
@@ -98,7 +111,20 @@ def render(geoms: Geoms, camera: Camera, look: Look, height: int, width: int) ->
     normal = np.empty((frames, height, width, 3), np.float32)
     area = np.zeros((frames, count), np.int32)
     visible = np.zeros((frames, count), np.int32)
-    _render(scene, rays, studio, _tone_curve(), _ROOKS, *_buffers(count, height, width), rgb, depth, instance, normal, area, visible)
+    _render(
+        scene,
+        rays,
+        studio,
+        _tone_curve(),
+        _ROOKS,
+        *_buffers(count, height, width),
+        rgb,
+        depth,
+        instance,
+        normal,
+        area,
+        visible,
+    )
     _flow(_motions(geoms, camera), depth, instance, flow)
     return Rendered(rgb, depth, flow, instance, normal, area, visible)
 
@@ -113,7 +139,9 @@ def _check(geoms: Geoms, camera: Camera, look: Look, height: int, width: int) ->
     if count > 254:
         raise ValueError(f"the scene has {count} geoms, instances are 8 bits wide: keep to 254")
     if not len(geoms.kind) == len(geoms.size) == len(geoms.albedo) == geoms.rotation.shape[1] == count:
-        raise ValueError(f"the geoms' arrays disagree about how many there are ({len(geoms.kind)} kinds, {count} positions)")
+        raise ValueError(
+            f"the geoms' arrays disagree about how many there are ({len(geoms.kind)} kinds, {count} positions)"
+        )
     if not len(geoms.rotation) == len(camera.pose) == len(camera.intrinsics) == frames:
         raise ValueError(f"geoms have {frames} frames, the camera {len(camera.pose)}: give as many poses as positions")
     unknown = sorted(set(geoms.kind.tolist()) - {SPHERE, CAPSULE, CYLINDER, BOX})
@@ -223,7 +251,7 @@ def _buffers(count: int, height: int, width: int) -> tuple[Any, ...]:
 
 
 def _tone_curve() -> np.ndarray:
-    """From linear light (evenly spaced, 0 to _BRIGHTEST) to sRGB: linear to 0.6, then a soft shoulder (IEC 61966-2-1)."""
+    """Linear light, evenly spaced from 0 to _BRIGHTEST, in sRGB (IEC 61966-2-1); above 0.6 a soft shoulder."""
     light = np.linspace(0.0, _BRIGHTEST, _LEVELS)
     knee = 0.6
     rolled = np.where(light < knee, light, 1 - (1 - knee) * np.exp(-(light - knee) / (1 - knee)))
@@ -235,12 +263,12 @@ def _tone_curve() -> np.ndarray:
 
 
 @_kernel
-def _dot(a, b):  # type: ignore[no-untyped-def]
+def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @_kernel
-def _turn(m, v):  # type: ignore[no-untyped-def]
+def _turn(m, v):
     return (
         m[0, 0] * v[0] + m[0, 1] * v[1] + m[0, 2] * v[2],
         m[1, 0] * v[0] + m[1, 1] * v[1] + m[1, 2] * v[2],
@@ -249,7 +277,7 @@ def _turn(m, v):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _ray(rays, x, y):  # type: ignore[no-untyped-def]
+def _ray(rays, x, y):
     return (
         rays.corner[0] + x * rays.right[0] + y * rays.down[0],
         rays.corner[1] + x * rays.right[1] + y * rays.down[1],
@@ -258,7 +286,7 @@ def _ray(rays, x, y):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _hit(kind, half, o, d):  # type: ignore[no-untyped-def]
+def _hit(kind, half, o, d):
     """Where the ray o + t d (local) enters a geom, and by which face; t is inf where it does not."""
     if kind == BOX:
         return _hit_box(half, o, d)
@@ -270,7 +298,7 @@ def _hit(kind, half, o, d):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _hit_ball(r, o, d):  # type: ignore[no-untyped-def]
+def _hit_ball(r, o, d):
     a, b, c = _dot(d, d), _dot(o, d), _dot(o, o) - r * r
     square = b * b - a * c
     if square < 0 or c < 0 or b >= 0:
@@ -279,7 +307,7 @@ def _hit_ball(r, o, d):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _hit_box(half, o, d):  # type: ignore[no-untyped-def]
+def _hit_box(half, o, d):
     enter, leave, face = -np.inf, np.inf, 0
     for k in range(3):
         inverse = 1.0 / d[k]
@@ -293,7 +321,7 @@ def _hit_box(half, o, d):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _hit_cylinder(half, o, d):  # type: ignore[no-untyped-def]
+def _hit_cylinder(half, o, d):
     """Faces: 0 the round side, 1 the bottom, 2 the top."""
     r, h = half[0], half[1]
     a, b, c = d[0] * d[0] + d[1] * d[1], o[0] * d[0] + o[1] * d[1], o[0] * o[0] + o[1] * o[1] - r * r
@@ -311,7 +339,7 @@ def _hit_cylinder(half, o, d):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _hit_capsule(half, o, d):  # type: ignore[no-untyped-def]
+def _hit_capsule(half, o, d):
     r, h = half[0], half[1]
     a, b, c = d[0] * d[0] + d[1] * d[1], o[0] * d[0] + o[1] * d[1], o[0] * o[0] + o[1] * o[1] - r * r
     square = b * b - a * c
@@ -325,7 +353,7 @@ def _hit_capsule(half, o, d):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _normal(kind, half, face, q):  # type: ignore[no-untyped-def]
+def _normal(kind, half, face, q):
     """Outward unit normal (local) at q on the surface."""
     if kind == BOX:
         sign = 1.0 if face & 1 else -1.0
@@ -341,8 +369,8 @@ def _normal(kind, half, face, q):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _span(x, z, r, corner, step, count):  # type: ignore[no-untyped-def]
-    """Pixels [first, last) between the tangents from the camera to a circle at (x, z), where pixel i looks at slope corner + i step."""
+def _span(x, z, r, corner, step, count):
+    """Pixels [first, last) between the tangents to a circle at (x, z), where pixel i looks at slope corner + i step."""
     if z <= r:
         return 0, (count if z > -r else 0)
     root = r * math.sqrt(x * x + z * z - r * r)
@@ -352,7 +380,7 @@ def _span(x, z, r, corner, step, count):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _window(rays, c, radius, height, width):  # type: ignore[no-untyped-def]
+def _window(rays, c, radius, height, width):
     """First and last (excluded) row, then column, of the pixels whose centre rays may meet the sphere around c."""
     to = (c[0] - rays.origin[0], c[1] - rays.origin[1], c[2] - rays.origin[2])
     step_x, step_y = math.sqrt(_dot(rays.right, rays.right)), math.sqrt(_dot(rays.down, rays.down))
@@ -365,7 +393,7 @@ def _window(rays, c, radius, height, width):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _cast(scene, rays, windows, what, depth, area):  # type: ignore[no-untyped-def]
+def _cast(scene, rays, windows, what, depth, area):
     """Depth and what each centre ray meets; `area` counts the pixels each geom would have alone."""
     height, width = depth.shape
     for y in range(height):
@@ -390,7 +418,7 @@ def _cast(scene, rays, windows, what, depth, area):  # type: ignore[no-untyped-d
 
 
 @_kernel
-def _cast_one(scene, rays, windows, x, y, shift_x, shift_y):  # type: ignore[no-untyped-def]
+def _cast_one(scene, rays, windows, x, y, shift_x, shift_y):
     """Depth and what a ray beside the centre of pixel (x, y) meets."""
     dz = rays.corner[2] + (x + shift_x) * rays.right[2] + (y + shift_y) * rays.down[2]
     nearest, what = (-rays.origin[2] / dz if dz < 0 else np.inf), _GROUND
@@ -407,8 +435,8 @@ def _cast_one(scene, rays, windows, x, y, shift_x, shift_y):  # type: ignore[no-
 
 
 @_kernel
-def _hidden(q):  # type: ignore[no-untyped-def]
-    """Part of a unit disc behind a straight edge at signed distance q from its centre (cubic fit of the segment's area)."""
+def _hidden(q):
+    """Part of a unit disc behind a straight edge at signed distance q from its centre (a cubic fit)."""
     if q <= -1:
         return 1.0
     if q >= 1:
@@ -417,8 +445,8 @@ def _hidden(q):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _shadow(geom, d, spread, blur):  # type: ignore[no-untyped-def]
-    """Part of the sun that geom i hides from the point at d from its centre; penumbrae are at least `blur` metres wide."""
+def _shadow(geom, d, spread, blur):
+    """Part of the sun that a geom hides from the point at d from its centre; no penumbra is narrower than `blur`."""
     light = geom.light
     z = _dot(light[2], d)
     radius = geom.radius
@@ -436,71 +464,87 @@ def _shadow(geom, d, spread, blur):  # type: ignore[no-untyped-def]
             return 0.0
         width, r = max(-z * spread, blur), geom.half[0]
         return _hidden((math.sqrt(x * x + y * y) - r) / width) * min(1.0, (r / width) ** 2)
-    return _shadow_round(kind, geom.half, geom.tilted[2], (x, y, z), spread, blur)
+    return _shadow_round(kind, geom.half, geom.tilted[2, 1], geom.tilted[2, 2], (x, y, z), spread, blur)
 
 
 @_kernel
-def _shadow_box(geom, d, at, spread, blur):  # type: ignore[no-untyped-def]
+def _shadow_box(geom, d, at, spread, blur):
     half, outline, tilted = geom.half, geom.outline, geom.tilted
-    hidden = 1.0
+    hidden, inside = 1.0, True
     for k in range(3):
-        if _dot(geom.axes[k], d) * math.copysign(1.0, tilted[k, 2]) >= half[k]:
-            return 0.0  # on the sunny side of a sunny face
-    for k in range(3):
-        edge, along = outline[k], tilted[k]
-        beside = edge[0] * at[0] + edge[1] * at[1]
-        sign = math.copysign(1.0, beside)
-        flat = along[0] * along[0] + along[1] * along[1]
+        flat = tilted[k, 0] * tilted[k, 0] + tilted[k, 1] * tilted[k, 1]
         if flat < 1e-12:
             continue
-        u = ((at[0] - sign * edge[3]) * along[0] + (at[1] - sign * edge[4]) * along[1]) / flat
-        u = max(-half[k], min(half[k], u))
-        width = max((sign * edge[5] + u * along[2] - at[2]) * spread, blur)
-        near, far = (abs(beside) - edge[2]) / width, (-abs(beside) - edge[2]) / width
-        hidden *= _hidden(near) + _hidden(far) - 1
+        beside = outline[k, 0] * at[0] + outline[k, 1] * at[1]
+        sign = math.copysign(1.0, beside)
+        u = (at[0] - sign * outline[k, 3]) * tilted[k, 0] + (at[1] - sign * outline[k, 4]) * tilted[k, 1]
+        u = max(-half[k], min(half[k], u / flat))
+        ahead = sign * outline[k, 5] + u * tilted[k, 2] - at[2]
+        near, far = abs(beside) - outline[k, 2], abs(beside) + outline[k, 2]
+        if near > 0 and ahead <= 0:
+            return 0.0
+        inverse = 1 / max(ahead * spread, blur)
+        hidden *= _hidden(near * inverse) - _hidden(far * inverse)
         if hidden <= 0:
             return 0.0
+        inside = inside and near <= 0
+    if inside:
+        for k in range(3):
+            along = geom.axes[k, 0] * d[0] + geom.axes[k, 1] * d[1] + geom.axes[k, 2] * d[2]
+            if along * math.copysign(1.0, tilted[k, 2]) >= half[k]:
+                return 0.0  # on the sunny side of a sunny face
     return hidden
 
 
 @_kernel
-def _shadow_round(kind, half, axis, at, spread, blur):  # type: ignore[no-untyped-def]
-    """Capsule and cylinder: their axis lies along (0, axis[1], axis[2]) in light space."""
+def _shadow_round(kind, half, axis_y, axis_z, at, spread, blur):
+    """Capsule and cylinder: their axis lies along (0, axis_y, axis_z) in light space."""
     r, h = half[0], half[1]
-    length = abs(axis[1]) * h
-    u = max(-h, min(h, at[1] / math.copysign(max(abs(axis[1]), 1e-9), axis[1])))
-    ahead = u * axis[2] - at[2]
-    x, y = abs(at[0]), abs(at[1]) - length
-    if kind == CAPSULE:
-        if ahead <= 0:
-            return 0.0
-        apart = (x if y <= 0 else math.sqrt(x * x + y * y)) - r
-    else:
-        s = at[1] * axis[1] + at[2] * axis[2]
-        if s * math.copysign(1.0, axis[2]) >= h:
-            return 0.0
-        outward_y, outward_z = at[1] - s * axis[1], at[2] - s * axis[2]
-        if outward_z > 0 and at[0] * at[0] + outward_y * outward_y + outward_z * outward_z >= r * r:
-            return 0.0
-        apart = _beyond_ellipse(x, y, r, max(r * abs(axis[2]), 1e-6))
+    u = max(-h, min(h, at[1] / math.copysign(max(abs(axis_y), 1e-9), axis_y)))
+    ahead = u * axis_z - at[2]
+    x, y = abs(at[0]), abs(at[1]) - abs(axis_y) * h
+    if kind == CYLINDER:
+        return _shadow_cylinder(r, h, axis_y, axis_z, at, x, y, ahead, spread, blur)
+    if ahead <= 0:
+        return 0.0
     width = max(ahead * spread, blur)
-    return _hidden(apart / width) * min(1.0, r / width)
+    return _hidden(((x if y <= 0 else math.sqrt(x * x + y * y)) - r) / width) * min(1.0, r / width)
 
 
 @_kernel
-def _beyond_ellipse(x, y, a, b):  # type: ignore[no-untyped-def]
-    """About the signed distance to the outline whose straight sides |x| = a end at y = 0 in half an ellipse of height b."""
-    if y <= 0:
-        c = 1 - (x / a) ** 2
-        return max(x - a, y - b * math.sqrt(max(c, 0.0)))
-    u, v = x / a, y / b
-    scaled = math.sqrt(u * u + v * v)
-    slope = math.sqrt((u / a) ** 2 + (v / b) ** 2)
-    return max(x - a, scaled * (scaled - 1) / slope)
+def _shadow_cylinder(r, h, axis_y, axis_z, at, x, y, ahead, spread, blur):
+    """Straight sides |x| = r that end, from y = 0, in half an ellipse: a cap as the sun sees it."""
+    b = max(r * abs(axis_z), 1e-6)
+    cap = y - b
+    if y > 0:
+        p, q = x / r, y / b
+        scaled = math.sqrt(p * p + q * q)
+        apart = scaled * (scaled - 1) / math.sqrt((p / r) ** 2 + (q / b) ** 2)
+        cap = apart if scaled > 1 else max(cap, apart)
+        # The rim is not as deep as the end of the axis.
+        rim = axis_y * math.sqrt(max(r * r - x * x, 0.0))
+        ahead -= math.copysign(1.0, at[1]) * math.copysign(1.0, axis_z) * rim
+    if ahead <= 0 if x > r or cap > 0 else _leaves_cylinder(r, h, axis_y, axis_z, at):
+        return 0.0
+    width = max(ahead * spread, blur)
+    side = _hidden((x - r) / width) - _hidden((x + r) / width)
+    if y > 0:  # a flat cap makes corners with the sides, a round one goes on from them
+        side += min(1.0, b / width) * (1 - side)
+    return side * _hidden(cap / width)
 
 
 @_kernel
-def _distance(kind, half, x, y, z):  # type: ignore[no-untyped-def]
+def _leaves_cylinder(r, h, axis_y, axis_z, at):
+    """Whether a point is beyond a sunny face, so that the way to the sun leads off the cylinder."""
+    s = at[1] * axis_y + at[2] * axis_z
+    if s * math.copysign(1.0, axis_z) >= h:
+        return True
+    y, z = at[1] - s * axis_y, at[2] - s * axis_z
+    return z > 0 and at[0] * at[0] + y * y + z * z >= r * r
+
+
+@_kernel
+def _distance(kind, half, x, y, z):
     """Signed distance from a local point to a geom."""
     if kind == SPHERE:
         return math.sqrt(x * x + y * y + z * z) - half[0]
@@ -516,8 +560,8 @@ def _distance(kind, half, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _occlusion(geom, d, n):  # type: ignore[no-untyped-def]
-    """Part of the hemisphere around n that geom i takes from the point at d from its centre.
+def _occlusion(geom, d, n):
+    """Part of the hemisphere around n that a geom takes from the point at d from its centre.
 
     Estimated from the free distance around three points above it: a wall beside it takes half, a roof on it everything.
     """
@@ -536,13 +580,13 @@ def _occlusion(geom, d, n):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _add(near, i):  # type: ignore[no-untyped-def]
+def _add(near, i):
     near[0] += 1
     near[near[0]] = i
 
 
 @_kernel
-def _add_tiles(near, window, columns, i):  # type: ignore[no-untyped-def]
+def _add_tiles(near, window, columns, i):
     """Add geom i to the tiles that a window of pixels touches, with half a tile to spare."""
     half, rows = _TILE // 2, len(near) // columns
     for v in range(max(0, window[0] - half) // _TILE, min(rows, (window[1] + half) // _TILE + 1)):
@@ -551,8 +595,8 @@ def _add_tiles(near, window, columns, i):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _near_ground(scene, rays, studio, height, width, near):  # type: ignore[no-untyped-def]
-    """List the geoms that may take the sun (near[0]) or the sky (near[1]) from each tile of ground: count, then geoms."""
+def _near_ground(scene, rays, studio, height, width, near):
+    """Lists for each tile of ground who may take the sun (near[0]) or the sky (near[1]) from it: count, then geoms."""
     steep, columns = max(studio.sun[2], 0.02), -(-width // _TILE)
     tiles = columns * -(-height // _TILE)
     for i in range(len(scene)):
@@ -567,7 +611,7 @@ def _near_ground(scene, rays, studio, height, width, near):  # type: ignore[no-u
 
 
 @_kernel
-def _near_geoms(scene, studio, near):  # type: ignore[no-untyped-def]
+def _near_geoms(scene, studio, near):
     """The same for the surface of each geom, in the rows after the tiles'."""
     first = near.shape[1] - len(scene)
     for j in range(len(scene)):
@@ -585,7 +629,7 @@ def _near_geoms(scene, studio, near):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _sunlight(scene, studio, near, patch, p, blur):  # type: ignore[no-untyped-def]
+def _sunlight(scene, studio, near, patch, p, blur):
     """Part of the sun that the geoms near a patch (tile of ground or geom) leave to its point p."""
     sun = 1.0
     for k in range(near[0, patch, 0]):
@@ -598,7 +642,7 @@ def _sunlight(scene, studio, near, patch, p, blur):  # type: ignore[no-untyped-d
 
 
 @_kernel
-def _skylight(scene, near, patch, p, n):  # type: ignore[no-untyped-def]
+def _skylight(scene, near, patch, p, n):
     """Part of the sky that the geoms near a patch leave to its point p, and the colour with which they replace it."""
     sky, red, green, blue = 1.0, 0.0, 0.0, 0.0
     for k in range(near[1, patch, 0]):
@@ -611,21 +655,21 @@ def _skylight(scene, near, patch, p, n):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _smoothstep(x):  # type: ignore[no-untyped-def]
+def _smoothstep(x):
     x = max(0.0, min(1.0, x))
     return x * x * (3 - 2 * x)
 
 
 @_kernel
-def _square_wave(x, width):  # type: ignore[no-untyped-def]
+def _square_wave(x, width):
     """Mean over [x - width/2, x + width/2] of the wave of period 1 that is +1, then -1."""
     low, high = x - 0.5 * width, x + 0.5 * width
     low, high = abs(low - np.floor(low) - 0.5), abs(high - np.floor(high) - 0.5)
-    return 2 * (low - high) / width
+    return (low - high) / width
 
 
 @_kernel
-def _pattern(studio, rays, p, d):  # type: ignore[no-untyped-def]
+def _pattern(studio, rays, p, d):
     """Share of the ground's second albedo within the pixel, box-filtered over its footprint."""
     if studio.pattern == 0:
         return 0.0
@@ -644,14 +688,14 @@ def _pattern(studio, rays, p, d):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _backdrop(studio, d):  # type: ignore[no-untyped-def]
+def _backdrop(studio, d):
     s = _smoothstep(d[2] / math.sqrt(_dot(d, d)) / 0.8)
     low, high = studio.backdrop[0], studio.backdrop[1]
     return low[0] + s * (high[0] - low[0]), low[1] + s * (high[1] - low[1]), low[2] + s * (high[2] - low[2])
 
 
 @_kernel
-def _shade_ground(scene, studio, rays, near, patch, d, t):  # type: ignore[no-untyped-def]
+def _shade_ground(scene, studio, rays, near, patch, d, t):
     low = studio.backdrop[0]
     far, fade = t * t * _dot(d, d), 0.0
     if far > studio.fade_start * studio.fade_start:
@@ -672,12 +716,12 @@ def _shade_ground(scene, studio, rays, near, patch, d, t):  # type: ignore[no-un
 
 
 @_kernel
-def _mix(a, b, s):  # type: ignore[no-untyped-def]
+def _mix(a, b, s):
     return a + s * (b - a)
 
 
 @_kernel
-def _surface(geom, rays, face, d, t):  # type: ignore[no-untyped-def]
+def _surface(geom, rays, face, d, t):
     """Point and unit normal (world) where the ray meets a geom."""
     p = (rays.origin[0] + t * d[0], rays.origin[1] + t * d[1], rays.origin[2] + t * d[2])
     c, axes = geom.centre, geom.axes
@@ -692,7 +736,7 @@ def _surface(geom, rays, face, d, t):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _shade_geom(scene, studio, rays, near, patch, i, p, n, d, t):  # type: ignore[no-untyped-def]
+def _shade_geom(scene, studio, rays, near, patch, i, p, n, d, t):
     geom = scene[i]
     facing = _dot(n, studio.sun)
     sun = _sunlight(scene, studio, near, patch, p, t * rays.pixel) if facing > -studio.spread else 0.0
@@ -726,7 +770,7 @@ def _shade_geom(scene, studio, rays, near, patch, i, p, n, d, t):  # type: ignor
 
 
 @_kernel
-def _shade(scene, studio, rays, near, tile, what, d, t):  # type: ignore[no-untyped-def]
+def _shade(scene, studio, rays, near, tile, what, d, t):
     """Linear light that comes back along ray d from what it meets, and the normal there."""
     if what == _GROUND:
         if t == np.inf:
@@ -741,7 +785,7 @@ def _shade(scene, studio, rays, near, tile, what, d, t):  # type: ignore[no-unty
 
 
 @_kernel
-def _on_edge(what, y, x):  # type: ignore[no-untyped-def]
+def _on_edge(what, y, x):
     """Whether a neighbour shows another thing, or another face of it."""
     here, bottom, right = what[y, x], what.shape[0] - 1, what.shape[1] - 1
     return (
@@ -753,7 +797,7 @@ def _on_edge(what, y, x):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _store(rgb, y, x, red, green, blue, curve):  # type: ignore[no-untyped-def]
+def _store(rgb, y, x, red, green, blue, curve):
     scale = (len(curve) - 1) / _BRIGHTEST
     rgb[y, x, 0] = curve[int(min(max(red, 0.0), _BRIGHTEST) * scale + 0.5)]
     rgb[y, x, 1] = curve[int(min(max(green, 0.0), _BRIGHTEST) * scale + 0.5)]
@@ -761,12 +805,12 @@ def _store(rgb, y, x, red, green, blue, curve):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _tile(what, y, x):  # type: ignore[no-untyped-def]
+def _tile(what, y, x):
     return (y // _TILE) * -(-what.shape[1] // _TILE) + x // _TILE
 
 
 @_kernel
-def _smooth(scene, studio, rays, windows, near, rooks, what, light, x, y):  # type: ignore[no-untyped-def]
+def _smooth(scene, studio, rays, windows, near, rooks, what, light, x, y):
     """Mean light over a pixel. A ray that meets what a centre ray next to it met takes the light of that."""
     red, green, blue = 0.0, 0.0, 0.0
     for k in range(len(rooks)):
@@ -790,7 +834,7 @@ def _smooth(scene, studio, rays, windows, near, rooks, what, light, x, y):  # ty
 
 
 @_kernel
-def _shade_all(scene, rays, studio, near, what, z, light, depth, instance, normal, visible):  # type: ignore[no-untyped-def]
+def _shade_all(scene, rays, studio, near, what, z, light, depth, instance, normal, visible):
     for y in range(depth.shape[0]):
         for x in range(depth.shape[1]):
             here, t = what[y, x], z[y, x]
@@ -804,7 +848,7 @@ def _shade_all(scene, rays, studio, near, what, z, light, depth, instance, norma
 
 
 @_kernel
-def _develop(scene, rays, studio, windows, near, rooks, what, light, curve, rgb):  # type: ignore[no-untyped-def]
+def _develop(scene, rays, studio, windows, near, rooks, what, light, curve, rgb):
     for y in range(rgb.shape[0]):
         for x in range(rgb.shape[1]):
             if _on_edge(what, y, x):
@@ -815,7 +859,9 @@ def _develop(scene, rays, studio, windows, near, rooks, what, light, curve, rgb)
 
 
 @_kernel
-def _render(scenes, rays, studio, curve, rooks, what, z, light, near, windows, rgb, depth, instance, normal, area, visible):  # type: ignore[no-untyped-def]
+def _render(
+    scenes, rays, studio, curve, rooks, what, z, light, near, windows, rgb, depth, instance, normal, area, visible
+):
     frames, height, width = depth.shape
     count = scenes.shape[1]
     for t in range(frames):
@@ -831,7 +877,7 @@ def _render(scenes, rays, studio, curve, rooks, what, z, light, near, windows, r
 
 
 @_kernel
-def _flow(motions, depth, instance, flow):  # type: ignore[no-untyped-def]
+def _flow(motions, depth, instance, flow):
     for t in range(len(flow)):
         for y in range(depth.shape[1]):
             for x in range(depth.shape[2]):

@@ -16,8 +16,8 @@ GRAVITY = 9.81
 AFTER: tuple[float, ...] = tuple(2.2 * k / 8 for k in range(9))
 """Seconds at which a plan foresees its object."""
 
-SIZES: dict[str, float] = {"small": 0.165, "medium": 0.225, "large": 0.30}
-"""Half extent in metres; at the default size and distance about 8, 11 and 14.5 pixels."""
+SIZES: dict[str, float] = {"small": 0.18, "medium": 0.235, "large": 0.305}
+"""Half extent in metres; at the default size and distance about 8.5, 11 and 15 pixels."""
 
 Vector = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
@@ -105,7 +105,7 @@ def extents(shape: str, size: str) -> Vector:
     half = SIZES[size]
     return {
         "ball": (half, 0.0, 0.0),
-        "box": (0.9 * half,) * 3,
+        "box": (0.92 * half,) * 3,
         "cylinder": (0.88 * half, 1.06 * half, 0.0),
     }[shape]
 
@@ -129,6 +129,12 @@ def lying(heading: float) -> Quaternion:
 def tilted(yaw: float, tilt: float) -> Quaternion:
     c, s, ct, st = math.cos(yaw / 2), math.sin(yaw / 2), math.cos(tilt / 2), math.sin(tilt / 2)
     return (c * ct, c * st, s * st, s * ct)
+
+
+def moved(plan: Plan, shift: Float[np.ndarray, "3"]) -> Plan:
+    """A plan somewhere else on the ground."""
+    x, y, z = plan.thing.position
+    return Plan(replace(plan.thing, position=(x + float(shift[0]), y + float(shift[1]), z)), plan.path + shift)
 
 
 _Body = TypeVar("_Body", Thing, Prop)

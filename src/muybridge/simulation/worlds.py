@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from muybridge.simulation.cameras import CameraMove, camera_path, project, sample_move
 from muybridge.simulation.motions import (
@@ -25,10 +25,13 @@ from muybridge.simulation.motions import (
 )
 from muybridge.simulation.palette import COLOURS, NEUTRALS, sample_look
 from muybridge.simulation.scene import Camera, Look
-from muybridge.simulation.things import AFTER, Plan, Prop, Thing, turned
+from muybridge.simulation.things import AFTER, Plan, Prop, Thing, Vector, moved, turned
 
 COUNTS = (0.25, 0.35, 0.25, 0.15)
 """Probability of 1, 2, 3 and 4 objects."""
+
+SMALLEST = 0.115
+"""Least radius of an object in half frames: 14.7 pixels across at 128."""
 
 _SOLO = {"rest": 0.1, "drop": 0.2, "throw": 0.14, "roll": 0.17, "slide": 0.13, "ramp": 0.12, "behind wall": 0.1}
 _SOLO |= {"stop behind wall": 0.04}
@@ -103,16 +106,15 @@ class _Stage:
         self.camera = camera_path(replace(self.move, azimuth=0.0), np.array(AFTER) / AFTER[-1], 2, 2)
         self.first = Camera(self.camera.pose[:1], self.camera.intrinsics[:1])
 
-    def add(self, plans: list[Plan], props: list[Prop]) -> bool:
-        """Put them on the stage if they are in view, keep clear of the others, and nobody hides anybody unasked."""
-        if not all(_apart(plan, other) for plan in plans for other in self.plans):
-            return False
-        if not all(self._in_view(plan) for plan in plans):
-            return False
-        if not all(_clear(plan, prop) for plan in plans for prop in self.props):
-            return False
-        if not all(_clear(plan, prop) for plan in self.plans for prop in props):
-            return False
+    def add(self, plans: list[Plan], props: list[Prop], shifts: Float[np.ndarray, "k 3"]) -> bool:
+        """Put a group on the stage, moved by the first of `shifts` with which it is in view and in nobody's way."""
+        for shift in shifts[self._free(plans, props, shifts)]:
+            if self._put([moved(plan, shift) for plan in plans], [replace(p, position=_sum(p, shift)) for p in props]):
+                return True
+        return False
+
+    def _put(self, plans: list[Plan], props: list[Prop]) -> bool:
+        """Add them unless somebody hides somebody unasked in the first frame."""
         outlines = self.outlines + [self._outline(plan.thing) for plan in plans]
         scenery = self.scenery + [self._outline(prop) for prop in props]
         shown = [o for plan, o in zip(self.plans + plans, outlines, strict=True) if plan.thing.motion != "emerge"]
@@ -123,12 +125,31 @@ class _Stage:
         self.outlines, self.scenery = outlines, scenery
         return True
 
-    def _in_view(self, plan: Plan) -> bool:
-        """Whole in the first frame, its centre in view for most of the time and in the middle of it."""
-        seen = project(self.camera, plan.path[:, None])[:, 0]
-        reach = np.abs(seen[:, :2] - 1).max(axis=-1)
-        radius = plan.thing.radius * self.camera.intrinsics[0, 0, 0] / seen[0, 2]
-        return bool(reach[0] + radius <= 1 and (reach < 0.97).mean() >= 0.75 and reach[len(reach) // 2] < 0.97)
+    def _free(self, plans: list[Plan], props: list[Prop], shifts: Float[np.ndarray, "k 3"]) -> Bool[np.ndarray, " k"]:
+        """For each shift, whether the group is in view and keeps clear of what stands or moves there already."""
+        free = np.ones(len(shifts), dtype=bool)
+        for plan in plans:
+            paths, girth = plan.path[:, None] + shifts, plan.thing.girth + 0.06
+            free &= self._in_view(plan.thing.radius, paths)
+            for other in self.plans:
+                free &= closest(paths - other.path[:, None]) > girth + other.thing.girth
+            for prop in self.props:
+                free &= closest((paths - np.array(prop.position))[..., :2]) > girth + prop.girth
+        for prop in props:
+            for other in self.plans:
+                gap = other.path[:, None] - (np.array(prop.position) + shifts)
+                free &= closest(gap[..., :2]) > prop.girth + other.thing.girth + 0.06
+        return free
+
+    def _in_view(self, radius: float, paths: Float[np.ndarray, "t k 3"]) -> Bool[np.ndarray, " k"]:
+        """Whole in the first frame, the centre in view mostly and in the middle of the clip, never too small."""
+        seen = project(self.camera, paths)
+        reach = np.abs(seen[..., :2] - 1).max(axis=-1)
+        radii = radius * self.camera.intrinsics[:, :1, 0] / seen[..., 2]
+        whole, large = reach[0] + radii[0] <= 1, radii.min(axis=0) > SMALLEST
+        inside = reach < 0.97
+        framed: Bool[np.ndarray, " k"] = whole & large & (inside.mean(axis=0) >= 0.75) & inside[len(inside) // 2]
+        return framed
 
     def _outline(self, body: Thing | Prop) -> _Outline:
         corners = np.array(body.position) + _CORNERS * np.array(body.bounds)
@@ -163,13 +184,22 @@ def _fill(stage: _Stage, rng: Random, story: tuple[str, ...]) -> bool:
     Their colours are all different: words identify them.
     """
     colours = rng.sample(tuple(COLOURS), 4)
-    return all(
-        any(
-            stage.add(*_place(rng, motion, colours[len(stage.plans) :], len(stage.plans), len(story)))
-            for _ in range(16)
-        )
-        for motion in story
-    )
+    for motion in story:
+        for _ in range(6):
+            group = _place(rng, motion, colours[len(stage.plans) :], len(stage.plans), len(story))
+            if stage.add(*group, _sample_shifts(rng, motion)):
+                break
+        else:
+            return False
+    return True
+
+
+def _sample_shifts(rng: Random, motion: str) -> Float[np.ndarray, "k 3"]:
+    """Other places to try for a group. One that hides something stays where it hides it."""
+    if "behind" in motion or motion == "emerge":
+        return np.zeros((1, 3))
+    shifts = [(0.0, 0.0, 0.0)] + [(rng.uniform(-0.7, 0.7), rng.uniform(-0.6, 0.6), 0.0) for _ in range(23)]
+    return np.array(shifts)
 
 
 def _place(rng: Random, motion: str, colours: list[str], first: int, crowd: int) -> tuple[list[Plan], list[Prop]]:
@@ -190,20 +220,14 @@ def _place(rng: Random, motion: str, colours: list[str], first: int, crowd: int)
     return [plan], scenery
 
 
-def _apart(plan: Plan, other: Plan) -> bool:
-    """Whether two objects never come near, straight on from each foreseen moment to the next."""
-    return _closest(plan.path - other.path) > plan.thing.girth + other.thing.girth + 0.06
-
-
-def _clear(plan: Plan, prop: Prop) -> bool:
-    """Whether an object keeps clear of a prop."""
-    gap = plan.path[:, :2] - np.array(prop.position[:2])
-    return _closest(gap) > plan.thing.girth + prop.girth + 0.05
-
-
-def _closest(gap: Float[np.ndarray, "t d"]) -> float:
-    """Smallest distance from the origin of a polyline."""
+def closest(gap: Float[np.ndarray, "t k d"]) -> Float[np.ndarray, " k"]:
+    """Smallest distance from the origin of each of k polylines."""
     start, way = gap[:-1], gap[1:] - gap[:-1]
-    share = -np.einsum("td,td->t", start, way) / (np.einsum("td,td->t", way, way) + 1e-12)
-    nearest = start + np.minimum(np.maximum(share, 0), 1)[:, None] * way
-    return math.sqrt(np.einsum("td,td->t", nearest, nearest).min())
+    share = -(start * way).sum(-1) / ((way * way).sum(-1) + 1e-12)
+    nearest = start + np.minimum(np.maximum(share, 0), 1)[..., None] * way
+    distance: Float[np.ndarray, " k"] = np.sqrt((nearest * nearest).sum(-1).min(axis=0))
+    return distance
+
+
+def _sum(prop: Prop, shift: Float[np.ndarray, "3"]) -> Vector:
+    return (prop.position[0] + float(shift[0]), prop.position[1] + float(shift[1]), prop.position[2])

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 LARGEST = 64_000_000
 """Pixels of the largest still that is read: 8000x8000, about the largest of today's cameras."""
 
-LONGEST = 4096
-"""Pixels of the longer side of what `read_still` returns: more than any model makes, and 200 MB as floats."""
+LONGEST = 2048
+"""Pixels of the longer side of what `read_still` returns: more than any model here makes, and 50 MB as floats."""
 
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError)
@@ -50,12 +50,11 @@ def read_still(path: AnyPath) -> Float[Tensor, "3 h w"]:
     from PIL import ImageOps
 
     with _opened(path) as image:
+        image.draft(image.mode, (LONGEST, LONGEST))  # a JPEG decodes straight to a half, quarter or eighth
         image.load()
-        upright = ImageOps.exif_transpose(image)
-    colours = _rgb(upright, path)
-    colours.thumbnail((LONGEST, LONGEST))
-    pixels = torch.from_numpy(np.array(colours))
-    return rearrange(pixels, "h w c -> c h w").float() / 127.5 - 1
+        ImageOps.exif_transpose(image, in_place=True)
+    pixels = torch.from_numpy(np.array(_rgb(_reduced(_eight_bit(image, path)), path)))
+    return rearrange(pixels, "h w c -> c h w").float().div_(127.5).sub_(1)
 
 
 def fit(still: Float[Tensor, "3 h w"], height: int, width: int) -> Float[Tensor, "3 height width"]:
@@ -73,15 +72,16 @@ def contact_sheet(
     frames: UInt8[np.ndarray, "t h w 3"],
     path: AnyPath,
     *,
-    fps: float,
+    fps: float | None = None,
     columns: int = 4,
     most: int = 12,
     captions: Sequence[str] | None = None,
     title: str = "",
 ) -> None:
-    """Write a PNG of at most `most` frames of a clip, evenly spaced from the first to the last, with their times.
+    """Write a PNG of at most `most` frames of a clip, evenly spaced from the first to the last.
 
-    captions  one a frame of the clip, in place of the times; title stands above all, cut after two lines.
+    Below each stands its caption (`captions`, one per frame given), or its time where `fps` is known, or its number;
+    above all stands `title`, cut after two lines.
     ValueError if there are no frames, or `path` cannot be written to.
     """
     if len(frames) == 0:
@@ -89,8 +89,9 @@ def contact_sheet(
     if captions is not None and len(captions) != len(frames):
         raise ValueError(f"{len(captions)} captions for {len(frames)} frames: give one a frame")
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int))
-    below = [captions[i] if captions is not None else f"{i / fps:.2f} s" for i in chosen]
-    sheet = _sheet(frames[chosen], below, min(columns, len(chosen)), title)
+    if captions is None:
+        captions = [f"{i / fps:.2f} s" if fps else f"{i}" for i in range(len(frames))]
+    sheet = _sheet(frames[chosen], [captions[i] for i in chosen], min(columns, len(chosen)), title)
     png = BytesIO()
     sheet.save(png, format="PNG", optimize=True)
     with new_file(path) as temporary:
@@ -126,14 +127,33 @@ def _opened(path: AnyPath) -> Iterator[Image]:
         raise ValueError(f"cannot read {path}: it is damaged or cut off ({error}): save it again") from error
 
 
-def _rgb(image: Image, path: AnyPath) -> Image:
-    """Any of Pillow's modes as 8-bit sRGB over white."""
+def _eight_bit(image: Image, path: AnyPath) -> Image:
+    """16-bit greys (Pillow's modes I;16, I;16B, and I for some files) rounded to 8 bits: 257 steps are one."""
     from PIL import Image as pillow
 
     if image.mode == "F":
         raise ValueError(f"cannot read {path}: floating-point pixels have no known white: save it as an 8-bit PNG")
-    if image.mode.startswith("I"):  # Pillow's modes of 16-bit greys: I;16, I;16B, and I for some files
-        return pillow.fromarray(_eight_bits(np.asarray(image))).convert("RGB")
+    if not image.mode.startswith("I"):
+        return image
+    grey = np.asarray(image).clip(0, 65535).astype(np.uint32)
+    grey += 128
+    grey //= 257
+    return pillow.fromarray(grey.astype(np.uint8))
+
+
+def _reduced(image: Image) -> Image:
+    """At most `LONGEST` pixels long; a palette has to become colours first, which can be averaged."""
+    if max(image.size) > LONGEST:
+        if image.mode in ("1", "P", "PA"):
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        image.thumbnail((LONGEST, LONGEST))
+    return image
+
+
+def _rgb(image: Image, path: AnyPath) -> Image:
+    """Any of Pillow's 8-bit modes as sRGB over white."""
+    from PIL import Image as pillow
+
     profile = image.info.get("icc_profile")
     if image.has_transparency_data:
         cut_out = image.convert("RGBA")
@@ -141,11 +161,6 @@ def _rgb(image: Image, path: AnyPath) -> Image:
     elif image.mode not in ("L", "CMYK"):
         image = image.convert("RGB")
     return _by_profile(image, profile, path) if profile else image.convert("RGB")
-
-
-def _eight_bits(grey: np.ndarray) -> UInt8[np.ndarray, "h w"]:
-    """0…65535 to 0…255, rounded: 257 steps are one."""
-    return ((grey.clip(0, 65535).astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _by_profile(image: Image, profile: bytes, path: AnyPath) -> Image:

@@ -240,14 +240,14 @@ def _opened(path: AnyPath) -> Iterator[InputContainer]:
     if not os.path.isfile(path):
         found = "is a folder" if os.path.isdir(path) else "does not exist"
         raise ValueError(f"cannot read {path}: it {found}: give the name of a video file")
+    if not os.access(path, os.R_OK):
+        raise ValueError(f"cannot read {path}: permission denied: change its permissions, or copy it")
     try:
         local = os.path.abspath(path)  # or FFmpeg takes what stands before a colon for a protocol
         with av.open(local, options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
             if not container.streams.video or container.format.name in _ART_OF_LETTERS:
                 raise ValueError(f"cannot read {path}: there is no picture in it, only sound or text: give a video")
             yield container
-    except PermissionError as error:
-        raise ValueError(f"cannot read {path}: permission denied: change its permissions, or copy it") from error
     except av.FFmpegError as error:
         raise ValueError(
             f"cannot read {path}: it is no video, or it is damaged or cut off ({error.strerror}): "

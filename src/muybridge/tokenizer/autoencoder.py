@@ -4,6 +4,9 @@ The first pixel frame is an image and becomes the first latent frame; every furt
 frames. Both directions look at the present and the past only: what a layer needs of the past is one frame of its
 own input, kept in a Carry, so a clip that is streamed in chunks gives what the whole clip gives.
 
+No norm stands on the way from pixels to latent to pixels, only in the blocks beside it: at the start of training the
+whole is linear, and how bright a place is never has to be told through a normalisation.
+
 All convolutions are two-dimensional, over a clip's frames as a batch, because that is what CPUs are good at; time is
 mixed where a block reads its own past beside the present (`Past`). Four frames ride in the channels of one.
 """
@@ -26,10 +29,10 @@ class AutoencoderConfig:
     """Every number of the autoencoder. `coarse` and `fine` are widths at 1/8 and 1/4 of the picture's resolution."""
 
     channels: int = 16
-    coarse: int = 192
-    fine: int = 96
-    encoder_blocks: tuple[int, int] = (2, 3)
-    decoder_blocks: tuple[int, int] = (3, 5)
+    coarse: int = 160
+    fine: int = 64
+    encoder_blocks: tuple[int, int] = (2, 2)
+    decoder_blocks: tuple[int, int] = (2, 4)
     noise: float = 0.1
 
     @property
@@ -108,7 +111,6 @@ class Encoder(nn.Module):
         self.fine = Stage(config.fine, config.encoder_blocks[0])
         self.merge = nn.Conv2d(config.fine * 4, config.coarse, 1)
         self.coarse = Stage(config.coarse, config.encoder_blocks[1])
-        self.norm = ChannelNorm(config.coarse)
         self.head = nn.Conv2d(config.coarse, config.channels, 3, padding=1)
 
     def forward(self, groups: Float[Tensor, "b t f 3 h w"], carry: Carry) -> tuple[Tensor, Carry]:
@@ -118,7 +120,7 @@ class Encoder(nn.Module):
         x, fine = self.fine(x, batch, carry, "encoder.fine")
         x = self.merge(rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2))
         x, coarse = self.coarse(x, batch, carry, "encoder.coarse")
-        x = self.head(F.silu(self.norm(x)))
+        x = self.head(x)
         return rearrange(x, "(b t) c h w -> b t c h w", b=batch), fine | coarse
 
 
@@ -131,7 +133,6 @@ class Decoder(nn.Module):
         self.coarse = Stage(config.coarse, config.decoder_blocks[1])
         self.split = nn.Conv2d(config.coarse, config.fine * 4, 1)
         self.fine = Stage(config.fine, config.decoder_blocks[0])
-        self.norm = ChannelNorm(config.fine)
         self.head = nn.Conv2d(config.fine, 3 * TEMPORAL_STRIDE * 16, 3, padding=1)
 
     def forward(self, latent: Float[Tensor, "b t c h w"], carry: Carry) -> tuple[Tensor, Carry]:
@@ -140,7 +141,7 @@ class Decoder(nn.Module):
         x, coarse = self.coarse(self.stem(x), batch, carry, "decoder.coarse")
         x = rearrange(self.split(x), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
         x, fine = self.fine(x.contiguous(memory_format=torch.channels_last), batch, carry, "decoder.fine")
-        x = self.head(F.silu(self.norm(x)))
+        x = self.head(x)
         groups = rearrange(x, "(b t) (f c p q) h w -> b t f c (h p) (w q)", b=batch, f=TEMPORAL_STRIDE, p=4, q=4)
         return groups, coarse | fine
 
@@ -158,6 +159,9 @@ class VideoAutoencoder(nn.Module):
         self.decoder = Decoder(config)
         self.register_buffer("mean", torch.zeros(config.channels, 1, 1))
         self.register_buffer("std", torch.ones(config.channels, 1, 1))
+        for parameter in self.parameters():  # convolutions on CPUs are fastest with channels last
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def encode(
         self, video: Float[Tensor, "b t 3 h w"], carry: Carry | None = None

@@ -10,7 +10,7 @@ from muybridge.training.parallel import Group
 
 
 class Meter:
-    """Sums of metrics over clips. They stay on the device until somebody reads them; not every step needs to have all."""
+    """Sums of metrics over clips. They stay on the device until they are read; not every step needs to have all."""
 
     def __init__(self) -> None:
         self.sums: dict[str, tuple[Tensor | float, float]] = {}

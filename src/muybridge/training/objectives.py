@@ -7,6 +7,7 @@ restart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +61,11 @@ class Reconstruction(nn.Module):
         self.autoencoder = autoencoder
         self.object_weight, self.edge_weight, self.price = object_weight, edge_weight, price
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles the networks, and leaves the draws of random numbers as they are."""
+        self.autoencoder.encoder.compile(*args, **kwargs)
+        self.autoencoder.decoder.compile(*args, **kwargs)
+
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         assert batch.video is not None, "Reconstruction needs batch.video"
         assert batch.seed is not None, "Reconstruction needs batch.seed"
@@ -79,6 +85,37 @@ class Reconstruction(nn.Module):
         metrics = {"loss": loss, "psnr": psnr(error), "latent_rms": size.sqrt()}
         if batch.moving is not None and batch.moving.any():
             metrics["psnr_objects"] = psnr(error.movedim(2, -1)[batch.moving])
+        return loss, {name: value.detach() for name, value in metrics.items()}
+
+
+class Reading(nn.Module):
+    """What the text encoder learns before it meets a video: its first tokens are the objects that a sentence names.
+
+    Token i says colour, shape and size of the i-th object, so that words belong together before pictures need them to.
+    `classes` are the numbers of colours, shapes and sizes; colour has one more for "no object", size for "not said".
+    """
+
+    def __init__(self, text: TextEncoder, classes: tuple[int, int, int], objects: int) -> None:
+        super().__init__()
+        assert objects <= text.config.queries, f"{objects} objects, {text.config.queries} queries"
+        self.text, self.objects = text, objects
+        colours, shapes, sizes = classes
+        self.nothing = colours
+        self.heads = nn.ModuleList(nn.Linear(text.config.width, n) for n in (colours + 1, shapes, sizes + 1))
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        assert batch.text is not None, "Reading needs batch.text"
+        assert batch.named is not None, "Reading needs batch.named"
+        tokens = self.text(batch.text)[:, : self.objects].float()
+        exists = batch.named[:, :, 0] != self.nothing
+        loss, right = tokens.new_zeros(()), torch.ones_like(exists)
+        for head, target, counts in zip(
+            self.heads, batch.named.unbind(-1), (torch.ones_like(exists), exists, exists), strict=True
+        ):
+            scores = head(tokens)
+            loss = loss + F.cross_entropy(scores[counts], target[counts])
+            right &= (scores.argmax(-1) == target) | ~counts
+        metrics = {"loss": loss, "sentences_read": right.all(dim=1).float().mean()}
         return loss, {name: value.detach() for name, value in metrics.items()}
 
 
@@ -107,6 +144,10 @@ class FlowMatching(nn.Module):
         super().__init__()
         self.transformer, self.text, self.levels = transformer, text, levels
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles the transformer, and leaves the draws of random numbers as they are."""
+        self.transformer.compile(*args, **kwargs)
+
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         assert batch.latent is not None, "FlowMatching needs batch.latent"
         assert batch.text is not None, "FlowMatching needs batch.text"
@@ -116,7 +157,8 @@ class FlowMatching(nn.Module):
         noise = seeded_normal(batch.seed, tuple(data.shape[1:])).to(data)
         level, is_known, keeps_text = self.draw(batch.seed, data.shape[1])
         level, is_known = level.to(data.device), is_known.to(data.device)
-        words = batch.text * keeps_text.to(batch.text)[:, None]
+        longest = max(1, int((batch.text != 0).sum(dim=1).max()))
+        words = (batch.text * keeps_text.to(batch.text)[:, None])[:, :longest]
         streams = Streams(self.text(words), None, data, is_known, batch.fps)
         predicted = self.transformer(interpolate(data, noise, level), level, streams).float()
         error = (predicted - velocity(data, noise)).square()

@@ -57,7 +57,7 @@ def split(module: nn.Module, settings: TrainSettings) -> Split:
             continue
         if id(parameter) in hidden:
             found.muon.append(parameter)
-        elif parameter.ndim >= 2:
+        elif sum(length > 1 for length in parameter.shape) >= 2:  # a gain of shape (c, 1, 1) is a vector
             found.decayed.append(parameter)
         else:
             found.plain.append(parameter)

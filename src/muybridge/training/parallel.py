@@ -112,7 +112,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def like(value: Tensor, model: Tensor) -> Tensor:
-    """`value`, laid out over devices and processes as `model` is."""
+    """`value`, laid out over devices, processes and memory (strides) as `model` is, which has the same shape."""
     if isinstance(model, DTensor):
         return distribute_tensor(value.to(model.device), model.device_mesh, model.placements)
-    return value.to(model.device)
+    return torch.empty_like(model).copy_(value)

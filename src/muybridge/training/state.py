@@ -73,7 +73,7 @@ class Trainee:
             prefix = f"optim.{names[id(parameter)]}."
             memory = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
             state[index] = {
-                key: like(value, parameter) if value.shape == parameter.shape else value
+                key: like(value, parameter.detach()) if value.shape == parameter.shape else value
                 for key, value in memory.items()
             }
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -100,6 +100,8 @@ def save(folder: Path, trainee: Trainee, progress: Progress, write: bool = True)
 def restore(folder: Path, trainee: Trainee, recipe: Mapping[str, Any]) -> Progress | None:
     """Brings `trainee` to the state in `folder`; None if there is none. ValueError if it follows another recipe."""
     path = folder / FILE
+    for left in folder.glob(".*.part"):  # by a process that was killed while it wrote (see storage.atomic)
+        left.unlink(missing_ok=True)
     if not path.exists():
         return None
     tensors, meta = load_tensors(path)

@@ -49,7 +49,8 @@ class Trainer:
 
     recipe     what else identifies this training (JSON values: model, data): a folder with another one is refused
     group      the processes that share the work, see `parallel.joined`
-    on_sample  called every `sample_every` steps while the module has its averaged weights; gives a picture or None
+    on_sample  called by every process every `sample_every` steps while the module has its averaged weights; gives a
+               picture or None
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Trainer:
 
         The state is saved now and then, at the end, at the time limit, when the iterator is closed, and on SIGINT and
         SIGTERM, which wait for the step to end and then raise KeyboardInterrupt or SystemExit. ValueError when the loss
-        is no longer a number.
+        is no longer a number. A training that has had its steps yields nothing.
         """
         board = Board(self.folder, self.step) if self.group.rank == 0 else None
         with _signals() as pending, _closing(board):

@@ -15,19 +15,29 @@ from muybridge.transformer.rope import rotate
 
 
 class Projection(nn.Module):
-    """A stream's way into and out of attention: queries, keys and values with QK-norm (Dehghani et al. 2302.05442)."""
+    """A stream's way into and out of attention: queries, keys and values with QK-norm (Dehghani et al. 2302.05442).
 
-    def __init__(self, width: int, heads: int) -> None:
+    A stream that is read by others but does not read itself (`reads` false) has keys and values alone.
+    """
+
+    def __init__(self, width: int, heads: int, reads: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.query_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
         self.key_norm = nn.RMSNorm(width // heads, eps=1e-6)
-        self.out = nn.Linear(width, width, bias=False)
+        if reads:
+            self.query = nn.Linear(width, width, bias=False)
+            self.query_norm = nn.RMSNorm(width // heads, eps=1e-6)
+            self.out = nn.Linear(width, width, bias=False)
 
-    def heads_of(self, x: Float[Tensor, "b n d"]) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = rearrange(self.qkv(x), "b n (z k e) -> z b k n e", z=3, k=self.heads)
-        return self.query_norm(q).to(v.dtype), self.key_norm(k).to(v.dtype), v
+    def queries(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b k n e"]:
+        q = rearrange(self.query(x), "b n (k e) -> b k n e", k=self.heads)
+        normed: Tensor = self.query_norm(q)
+        return normed.to(q.dtype)
+
+    def keys_values(self, x: Float[Tensor, "b n d"]) -> tuple[Float[Tensor, "b k n e"], Float[Tensor, "b k n e"]]:
+        k, v = rearrange(self.key_value(x), "b n (z k e) -> z b k n e", z=2, k=self.heads)
+        return self.key_norm(k).to(v.dtype), v
 
 
 class FeedForward(nn.Module):
@@ -48,9 +58,10 @@ class JointBlock(nn.Module):
 
     The frames' branches are modulated by their noise levels: adaLN (Peebles & Xie 2212.09748), whose network is shared
     by all layers (Chen et al. 2310.00426); a layer owns a table of offsets only. Text is clean and is not modulated.
+    After the `last` block nobody reads the text, so it is not carried on.
     """
 
-    def __init__(self, width: int, heads: int, expansion: int, text_expansion: int) -> None:
+    def __init__(self, width: int, heads: int, expansion: int, text_expansion: int, last: bool = False) -> None:
         super().__init__()
         self.offsets = nn.Parameter(torch.zeros(6, width))
         self.norm_attention = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
@@ -58,9 +69,11 @@ class JointBlock(nn.Module):
         self.attention = Projection(width, heads)
         self.feed = FeedForward(width, expansion * width)
         self.text_norm_attention = nn.RMSNorm(width, eps=1e-6)
-        self.text_norm_feed = nn.RMSNorm(width, eps=1e-6)
-        self.text_attention = Projection(width, heads)
-        self.text_feed = FeedForward(width, text_expansion * width)
+        self.text_attention = Projection(width, heads, reads=not last)
+        self.last = last
+        if not last:
+            self.text_norm_feed = nn.RMSNorm(width, eps=1e-6)
+            self.text_feed = FeedForward(width, text_expansion * width)
 
     def forward(
         self,
@@ -74,19 +87,23 @@ class JointBlock(nn.Module):
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (modulation + self.offsets).unbind(dim=3)
 
         x = self.norm_attention(frames) * (1 + scale_a) + shift_a
-        q, k, v = self.attention.heads_of(rearrange(x, "b t s d -> b (t s) d"))
-        text_q, text_k, text_v = self.text_attention.heads_of(self.text_norm_attention(text))
-        attended = F.scaled_dot_product_attention(
-            torch.cat([text_q, rotate(q, turn)], dim=2),
-            torch.cat([text_k, rotate(k, turn)], dim=2),
-            torch.cat([text_v, v], dim=2),
-            attn_mask=mask,
-        )
-        attended = rearrange(attended, "b k n e -> b n (k e)")
-        text = text + self.text_attention.out(attended[:, :words])
-        out = self.attention.out(attended[:, words:])
-        frames = frames + gate_a * rearrange(out, "b (t s) d -> b t s d", t=t)
-
-        text = text + self.text_feed(self.text_norm_feed(text))
+        x = rearrange(x, "b t s d -> b (t s) d")
+        y = self.text_norm_attention(text)
+        keys, values = self.attention.keys_values(x)
+        text_keys, text_values = self.text_attention.keys_values(y)
+        keys, values = torch.cat([text_keys, rotate(keys, turn)], dim=2), torch.cat([text_values, values], dim=2)
+        queries = rotate(self.attention.queries(x), turn)
+        if self.last:
+            attended = _attend(queries, keys, values, None if mask is None else mask[:, :, words:])
+        else:
+            attended = _attend(torch.cat([self.text_attention.queries(y), queries], dim=2), keys, values, mask)
+            text = text + self.text_attention.out(attended[:, :words])
+            text = text + self.text_feed(self.text_norm_feed(text))
+            attended = attended[:, words:]
+        frames = frames + gate_a * rearrange(self.attention.out(attended), "b (t s) d -> b t s d", t=t)
         frames = frames + gate_f * self.feed(self.norm_feed(frames) * (1 + scale_f) + shift_f)
         return frames, text
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Float[Tensor, "b n d"]:
+    return rearrange(F.scaled_dot_product_attention(q, k, v, attn_mask=mask), "b k n e -> b n (k e)")

@@ -63,8 +63,8 @@ class VideoTransformer(nn.Module):
         self.text_in = nn.Linear(config.text_width, config.width)
         self.level = LevelEmbedding(config.width)
         self.blocks = nn.ModuleList(
-            JointBlock(config.width, config.heads, config.expansion, config.text_expansion)
-            for _ in range(config.layers)
+            JointBlock(config.width, config.heads, config.expansion, config.text_expansion, last=i == config.layers - 1)
+            for i in range(config.layers)
         )
         self.norm_out = nn.RMSNorm(config.width, eps=1e-6, elementwise_affine=False)
         self.modulation_out = nn.Linear(config.width, 2 * config.width)

@@ -1,0 +1,311 @@
+"""The main journey on one page: words and stills -> Streams -> Latent -> Video -> a file that says how it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+import muybridge
+from muybridge.conditioning.text import TextConfig, TextEncoder, pad
+from muybridge.conditioning.vocabulary import Vocabulary
+from muybridge.sampler.sample import Settings, sample
+from muybridge.storage import checkpoint
+from muybridge.storage.provenance import Provenance, to_metadata
+from muybridge.storage.stills import contact_sheet
+from muybridge.storage.video import write_mp4
+from muybridge.tokenizer.autoencoder import AutoencoderConfig, VideoAutoencoder
+from muybridge.transformer.model import TransformerConfig, VideoTransformer
+from muybridge.types import TEMPORAL_STRIDE, Condition, Event, Latent, Sampled, Streams, Video, latent_frames
+
+C = TypeVar("C")
+
+KIND = "muybridge.model"
+PARTS = ("autoencoder", "text", "transformer")
+TRAINED = frozenset({"frames", "height", "width", "fps"})
+LARGEST_CLIP = 32_768
+"""Tokens of the longest clip that is attempted: 21 s at 256 x 256. Beyond it memory, not patience, is the limit."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A finished clip and how it was made."""
+
+    video: Video
+    provenance: Provenance
+
+    @property
+    def frames(self) -> UInt8[np.ndarray, "t h w 3"]:
+        """The pixels, as files and screens want them."""
+        return to_uint8(self.video.frames[0])
+
+    def save(self, path: str | Path) -> Path:
+        """Writes an MP4 (H.264) that carries its provenance; ValueError where it cannot be written."""
+        write_mp4(path, self.frames, self.video.fps, to_metadata(self.provenance))
+        return Path(path)
+
+    def save_sheet(self, path: str | Path) -> Path:
+        """Writes a PNG of nine frames side by side."""
+        frames = self.frames
+        shown = np.unique(np.linspace(0, len(frames) - 1, 9).round().astype(int))
+        times = [f"{i / self.video.fps:.2f} s" for i in shown]
+        contact_sheet(frames[shown], path, captions=times, title=self.provenance.prompt)
+        return Path(path)
+
+
+class Model:
+    """A loaded checkpoint: `generate` is all that most people need, the rest is there to be looked at."""
+
+    def __init__(self, found: checkpoint.Checkpoint, name: str, device: torch.device, dtype: torch.dtype) -> None:
+        config = _checked(found)
+        self.name, self.hash, self.config, self.card = name, found.model_hash, config, found.card
+        self.device, self.dtype = device, dtype
+        self.vocabulary = Vocabulary.from_json(found.files["vocabulary.json"])
+        self.autoencoder = VideoAutoencoder(_settings(AutoencoderConfig, config, "autoencoder"))
+        self.text = TextEncoder(_settings(TextConfig, config, "text"))
+        self.transformer = VideoTransformer(_settings(TransformerConfig, config, "transformer"))
+        for part in PARTS:
+            module = getattr(self, part)
+            checkpoint.load_into(module, found.tensors[part], f"{part} of {name}")
+            module.to(device).eval().requires_grad_(False)
+
+    @property
+    def settings(self) -> Settings:
+        """How this model samples best, as measured when it was made."""
+        return _settings(Settings, self.config, "sampling")
+
+    def generate(
+        self,
+        condition: Condition,
+        seed: int | Sequence[int] = 0,
+        settings: Settings | None = None,
+        on_event: Callable[[Event], None] = lambda event: None,
+    ) -> list[Clip]:
+        """One clip for each seed. `on_event` hears of every step; ValueError for what this model cannot make."""
+        seeds = [seed] if isinstance(seed, int) else list(seed)
+        settings = settings or self.settings
+        latent = None
+        for event in self.sample(condition, seeds, settings):
+            on_event(event)
+            if isinstance(event, Sampled):
+                latent = event.latent
+        assert latent is not None, "the sampler ended without its last event"
+        video = self.decode(latent)
+        return [
+            Clip(Video(video.frames[i : i + 1], video.fps), self.provenance(condition, one, settings))
+            for i, one in enumerate(seeds)
+        ]
+
+    def sample(self, condition: Condition, seeds: Sequence[int], settings: Settings) -> Iterator[Event]:
+        """The sampler's events, the last of which holds the finished latent. Stop iterating to cancel."""
+        self.check(condition)
+        with self._precision():
+            streams = self.encode([condition] * len(seeds))
+            negative = self.encode([replace(condition, prompt=condition.negative)] * len(seeds))
+            yield from sample(self._denoise, streams, negative, settings, seeds)
+
+    @torch.inference_mode()
+    def encode(self, conditions: Sequence[Condition]) -> Streams:
+        """Conditions of one shape as the clean streams that the transformer reads."""
+        first = conditions[0]
+        stride = self.autoencoder.config.spatial_stride
+        frames, rows, columns = latent_frames(first.frames), first.height // stride, first.width // stride
+        known = torch.zeros(len(conditions), frames, self.autoencoder.config.channels, rows, columns)
+        is_known = torch.zeros(len(conditions), frames, dtype=torch.bool)
+        for i, condition in enumerate(conditions):
+            if condition.prefix is not None:
+                given, _ = self.autoencoder.encode(condition.prefix[None].to(self.device))
+                known[i, : given.shape[1]], is_known[i, : given.shape[1]] = given[0].float().cpu(), True
+        ids = pad([self.vocabulary.ids(condition.prompt) for condition in conditions])
+        fps = torch.tensor([condition.fps for condition in conditions])
+        text = self.text(ids.to(self.device))
+        return Streams(text, None, known.to(self.device), is_known.to(self.device), fps.to(self.device))
+
+    @torch.inference_mode()
+    def decode(self, latent: Latent) -> Video:
+        """The pixels of a latent."""
+        with self._precision():
+            frames, _ = self.autoencoder.decode(latent.frames)
+        return Video(frames.float().clamp(-1, 1), latent.fps)
+
+    def check(self, condition: Condition) -> None:
+        """ValueError, naming the nearest that would do, for what this model cannot make."""
+        for name, text in (("prompt", condition.prompt), ("negative prompt", condition.negative)):
+            if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in text):
+                raise ValueError(f"the {name} holds what is no text (NUL, or bytes that are not UTF-8): type it again")
+        side = self.autoencoder.config.spatial_stride * self.transformer.config.patch
+        frames = latent_frames(condition.frames)
+        for name, size in (("height", condition.height), ("width", condition.width)):
+            if size < 2 * side or size % side:
+                nearest = max(2 * side, round(size / side) * side)
+                raise ValueError(f"{name} {size} cannot be made: take a multiple of {side}, the nearest is {nearest}")
+        self._check_tokens(frames, condition.height // side, condition.width // side, condition)
+        if not 1 <= condition.fps <= 120:
+            raise ValueError(f"fps is {condition.fps:g}: take 1 to 120")
+        if condition.prefix is not None:
+            given = tuple(condition.prefix.shape)
+            wanted = (3, condition.height, condition.width)
+            if given[1:] != wanted or latent_frames(given[0]) > frames:
+                raise ValueError(
+                    f"the given frames are {given}, the clip's {(condition.frames, *wanted)}: fit them to it"
+                )
+
+    def doubts(self, still: Float[Tensor, "3 h w"]) -> list[str]:
+        """A sentence if the still is unlike those the model learnt from: its own autoencoder cannot keep it.
+
+        The score is the PSNR of the still, encoded and decoded; the checkpoint says what it is for stills of its kind.
+        """
+        least = self.config["trained"].get("still_psnr")
+        if least is None:
+            return []
+        with self._precision():
+            latent, _ = self.autoencoder.encode(still[None, None].to(self.device))
+        kept = self.decode(Latent(latent, 1.0)).frames[0, 0].cpu()
+        psnr = -10 * math.log10(max(1e-10, float((kept - still).square().mean()) / 4))
+        if psnr >= least:
+            return []
+        return [
+            f"the still is unlike what {self.name} learnt from, {self.config['learnt_from']}: it keeps {psnr:.1f} dB of "
+            f"it, and {least:.1f} dB or more of stills of its kind; give it such a still, or a model trained on yours"
+        ]
+
+    def provenance(self, condition: Condition, seed: int, settings: Settings) -> Provenance:
+        """All that is needed to make a clip again."""
+        image = "" if condition.prefix is None else hashlib.sha256(to_uint8(condition.prefix).tobytes()).hexdigest()
+        return Provenance(
+            prompt=condition.prompt,
+            negative=condition.negative,
+            seed=seed,
+            model=self.name,
+            model_hash=self.hash,
+            steps=settings.steps,
+            guidance=settings.guidance,
+            solver=settings.solver,
+            frames=condition.frames,
+            height=condition.height,
+            width=condition.width,
+            fps=condition.fps,
+            image=image,
+            version=muybridge.__version__,
+        )
+
+    def _check_tokens(self, frames: int, rows: int, columns: int, condition: Condition) -> None:
+        tokens = frames * rows * columns
+        if tokens <= LARGEST_CLIP:
+            return
+        longest = LARGEST_CLIP // (rows * columns)
+        if longest:
+            mend = f"the longest at this size is {1 + TEMPORAL_STRIDE * (longest - 1)} frames"
+        else:
+            side, scale = condition.height // rows, math.sqrt(LARGEST_CLIP / (rows * columns))
+            width, height = (max(2, int(count * scale)) * side for count in (columns, rows))
+            mend = f"the largest still of about these proportions is {width}x{height}"
+        made = f"{condition.frames} frames of {condition.width}x{condition.height}"
+        raise ValueError(f"{made} are {tokens} tokens, more than the {LARGEST_CLIP} that can be made: {mend}")
+
+    def _denoise(self, latent: Tensor, level: Tensor, streams: Streams) -> Tensor:
+        velocity: Tensor = self.transformer(latent, level, streams)
+        return velocity
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+def load(model: str | Path = "nano", device: str | None = None, dtype: torch.dtype | None = None) -> Model:
+    """The model of a checkpoint: a bundled name, a folder, or "org/name" on the hub.
+
+    device  "cpu", "cuda", …; by default the best there is
+    dtype   of the matrix products; by default bfloat16 where the processor multiplies it fast, else float32
+    """
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    found = checkpoint.load(model)
+    if found.config["kind"] != KIND:
+        raise ValueError(f"{model} holds a {found.config['kind']}, not a {KIND}: give a model that generates")
+    return Model(found, str(model), where, dtype or _fast_dtype(where))
+
+
+def save_model(
+    folder: str | Path,
+    *,
+    name: str,
+    autoencoder: VideoAutoencoder,
+    text: TextEncoder,
+    transformer: VideoTransformer,
+    vocabulary: Vocabulary,
+    sampling: Settings,
+    trained: Mapping[str, float],
+    learnt_from: str,
+    card: str,
+    more: Mapping[str, checkpoint.Tensors] | None = None,
+) -> None:
+    """Writes what `load` reads: three networks, the words they know, and how to use them.
+
+    sampling     what measured best for this model
+    trained      the clips it learnt from: frames, height, width, fps; and still_psnr, the PSNR in dB that its
+                 autoencoder reaches on nearly all (99 %) stills of its kind, by which it doubts others
+    learnt_from  the same in words, for people, e.g. "simulated tabletop worlds"
+    card         the model card, Markdown: command, data, time, machine, scores
+    more         tensors of further parts by name
+    """
+    assert TRAINED <= trained.keys(), f"trained lacks {TRAINED - trained.keys()}"
+    assert autoencoder.config.channels == transformer.config.channels, "autoencoder and transformer do not fit"
+    assert text.config.width == transformer.config.text_width, "text encoder and transformer do not fit"
+    assert text.config.vocabulary == len(vocabulary), f"{text.config.vocabulary} ids for {len(vocabulary)} words"
+    config = {
+        "kind": KIND,
+        "name": name,
+        "learnt_from": learnt_from,
+        "trained": dict(trained),
+        "sampling": asdict(sampling),
+        "autoencoder": asdict(autoencoder.config),
+        "text": asdict(text.config),
+        "transformer": asdict(transformer.config),
+    }
+    tensors = {
+        "autoencoder": autoencoder.state_dict(),
+        "text": text.state_dict(),
+        "transformer": transformer.state_dict(),
+        **(more or {}),
+    }
+    checkpoint.save(folder, config, tensors, card, {"vocabulary.json": vocabulary.to_json()})
+
+
+def to_uint8(frames: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
+    """[-1, 1] to 0 … 255, rounded."""
+    pixels = ((frames.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return rearrange(pixels, "t c h w -> t h w c").cpu().numpy()
+
+
+def _fast_dtype(device: torch.device) -> torch.dtype:
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16", False) else torch.float32
+
+
+def _checked(found: checkpoint.Checkpoint) -> Mapping[str, Any]:
+    """The settings of a checkpoint that has all its parts. ValueError names what is missing."""
+    missing = [f"{part}.safetensors" for part in PARTS if part not in found.tensors]
+    missing += [name for name in ("vocabulary.json",) if name not in found.files]
+    missing += [f"{part!r} in config.json" for part in (*PARTS, "sampling", "trained") if part not in found.config]
+    if not missing:
+        missing = [f"{key!r} in trained" for key in sorted(TRAINED - found.config["trained"].keys())]
+    if missing:
+        raise ValueError(f"the checkpoint {found.folder} lacks {', '.join(missing)}: copy or download it again, whole")
+    return {"learnt_from": "other clips", **found.config}
+
+
+def _settings(kind: type[C], config: Mapping[str, Any], part: str) -> C:
+    """The part's frozen settings. JSON has lists only, ours have tuples only."""
+    try:
+        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in config[part].items()})
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"config.json cannot be used, its {part!r} is damaged or of another version: {error}") from error

@@ -1,0 +1,39 @@
+"""The model that ships: trains on two CPU cores in one sitting."""
+
+from __future__ import annotations
+
+from muybridge.recipes.recipe import AutoencoderStage, FlowStage, Recipe, WordsStage
+from muybridge.tokenizer.autoencoder import AutoencoderConfig
+from muybridge.training.settings import TrainSettings
+from muybridge.transformer.model import TransformerConfig
+
+NANO = Recipe(
+    name="nano",
+    autoencoder=AutoencoderConfig(),
+    transformer=TransformerConfig(),
+    text_layers=3,
+    learn_autoencoder=AutoencoderStage(
+        training=TrainSettings(
+            steps=3000, lr=5e-4, betas=(0.9, 0.98), schedule="wsd", decay=0.5, bf16=True, compile=True
+        ),
+        batch=16,
+        files=24,
+    ),
+    learn_words=WordsStage(TrainSettings(steps=1200, lr=1e-3, warmup=50, bf16=True), batch=32),
+    flow=(
+        FlowStage(
+            "stills",
+            TrainSettings(steps=2600, lr=1e-3, warmup=100, decay=0.1, bf16=True, compile=True, sample_every=400),
+            batch=32,
+            clips=40_000,
+            frames=1,
+        ),
+        FlowStage(
+            "clips",
+            TrainSettings(steps=2400, lr=6e-4, warmup=50, decay=0.5, bf16=True, compile=True, sample_every=400),
+            batch=6,
+            clips=6_000,
+            frames=33,
+        ),
+    ),
+)

@@ -1,0 +1,65 @@
+"""What a recipe is: the networks' shapes, what they are trained on, and for how long. Numbers, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from muybridge.sampler.sample import Settings
+from muybridge.tokenizer.autoencoder import AutoencoderConfig
+from muybridge.training.objectives import LevelSettings
+from muybridge.training.settings import TrainSettings
+from muybridge.transformer.model import TransformerConfig
+
+
+@dataclass(frozen=True)
+class AutoencoderStage:
+    """The autoencoder learns from `batch` windows a step, of `frames` frames and `side` pixels, cut from `files` files
+    of 64 simulated clips."""
+
+    training: TrainSettings
+    batch: int
+    files: int
+    frames: int = 9
+    side: int = 64
+    object_weight: float = 3.0
+
+
+@dataclass(frozen=True)
+class WordsStage:
+    """The text encoder learns what sentences name, `batch` of them a step."""
+
+    training: TrainSettings
+    batch: int
+
+
+@dataclass(frozen=True)
+class FlowStage:
+    """The transformer learns from `clips` encoded clips of `frames` frames, `batch` a step.
+
+    Stages follow each other, each from the averaged weights of the one before: stills teach what words look like at a
+    ninth of the cost, clips then teach what happens.
+    """
+
+    name: str
+    training: TrainSettings
+    batch: int
+    clips: int
+    frames: int
+    levels: LevelSettings = field(default_factory=LevelSettings)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model, from nothing to weights. `text_width` and `text_layers` shape the text encoder."""
+
+    name: str
+    autoencoder: AutoencoderConfig
+    transformer: TransformerConfig
+    text_layers: int
+    learn_autoencoder: AutoencoderStage
+    learn_words: WordsStage
+    flow: tuple[FlowStage, ...]
+    sampling: Settings = field(default_factory=Settings)
+    height: int = 128
+    width: int = 128
+    fps: float = 15.0

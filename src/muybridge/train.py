@@ -1,0 +1,145 @@
+"""The training journey on one page: worlds -> autoencoder -> words -> cached latents -> transformer -> checkpoint.
+
+Each stage has a folder of its own and goes on where an earlier run of it stopped; what is finished costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import nn
+
+from muybridge.conditioning.text import TextConfig, TextEncoder
+from muybridge.conditioning.vocabulary import Vocabulary
+from muybridge.data import sentences
+from muybridge.data.crops import Crops, cache_pixels, whole_clips
+from muybridge.data.prefetch import Prefetch
+from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
+from muybridge.data.source import Source
+from muybridge.recipes.recipe import FlowStage, Recipe
+from muybridge.simulation import VOCABULARY, Clip, simulate
+from muybridge.tokenizer.autoencoder import VideoAutoencoder
+from muybridge.training.objectives import FlowMatching, Reading, Reconstruction, to_pixels
+from muybridge.training.parallel import Group
+from muybridge.training.settings import TrainSettings
+from muybridge.training.trainer import Trainer
+from muybridge.transformer.model import VideoTransformer
+from muybridge.types import Progress, Trained
+
+Step: TypeAlias = tuple[str, Trained | Progress]
+"""What is being done, and how far it is."""
+
+MEASURED = 64
+"""Clips by which the latents' mean and deviation are measured."""
+
+
+def train(recipe: Recipe, folder: Path, group: Group) -> Generator[Step, None, FlowMatching]:
+    """All stages in order; yields how far each is and returns the trained networks."""
+    vocabulary = Vocabulary.of(VOCABULARY)
+    autoencoder = yield from learn_autoencoder(recipe, folder, group)
+    text = yield from learn_words(recipe, vocabulary, folder, group)
+    transformer = VideoTransformer(recipe.transformer)
+    for stage in recipe.flow:
+        yield from encode_worlds(recipe, stage, autoencoder, folder, group)
+        yield from learn_flow(recipe, stage, FlowMatching(transformer, text, stage.levels), vocabulary, folder, group)
+    return FlowMatching(transformer, text, recipe.flow[-1].levels)
+
+
+def learn_autoencoder(recipe: Recipe, folder: Path, group: Group) -> Generator[Step, None, VideoAutoencoder]:
+    """The recipe's autoencoder, whose latents have about unit variance."""
+    stage = recipe.learn_autoencoder
+    torch.manual_seed(stage.training.seed)
+    autoencoder = VideoAutoencoder(recipe.autoencoder)
+    for number in range(group.rank, stage.files, group.world):
+        cache_pixels(folder / "pixels", range(number, number + 1))
+        yield "rendering", Progress(number + 1, stage.files, 0.0)
+    group.largest(0.0)  # a collective: all wait for all
+    source = Crops(folder / "pixels", stage.files, stage.batch, stage.frames, stage.side)
+    objective = Reconstruction(autoencoder, stage.object_weight)
+    yield from _trained("autoencoder", objective, source, stage.training, folder, group)
+    normalise(autoencoder, folder / "pixels")
+    return autoencoder.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def normalise(autoencoder: VideoAutoencoder, pixels: Path) -> None:
+    """Sets the autoencoder's `mean` and `std` to what its latents of the first cached clips have."""
+    autoencoder.mean.zero_()
+    autoencoder.std.fill_(1)
+    latents = torch.cat([autoencoder.encode(to_pixels(clip))[0] for clip in whole_clips(pixels, MEASURED)])
+    autoencoder.mean.copy_(latents.mean(dim=(0, 1, 3, 4))[:, None, None])
+    autoencoder.std.copy_(latents.std(dim=(0, 1, 3, 4))[:, None, None])
+
+
+def learn_words(
+    recipe: Recipe, vocabulary: Vocabulary, folder: Path, group: Group
+) -> Generator[Step, None, TextEncoder]:
+    """A text encoder that can tell what a sentence names."""
+    stage = recipe.learn_words
+    torch.manual_seed(stage.training.seed)
+    text = TextEncoder(TextConfig(len(vocabulary), recipe.transformer.text_width, recipe.text_layers))
+    classes = (len(sentences.COLOURS), len(sentences.SHAPES), len(sentences.SIZES))
+    source = sentences.Sentences(stage.batch, vocabulary.ids)
+    with Prefetch(source, workers=1) as ahead:
+        objective = Reading(text, classes, sentences.OBJECTS)
+        yield from _trained("words", objective, ahead, stage.training, folder, group)
+    return text
+
+
+def encode_worlds(
+    recipe: Recipe, stage: FlowStage, autoencoder: VideoAutoencoder, folder: Path, group: Group
+) -> Iterator[Step]:
+    """Fills the cache of a stage: simulated in processes of their own, encoded here. The other ranks wait."""
+    cache = folder / f"latents-{stage.frames}"
+    if group.rank == 0:
+        have = cached_clips(cache) if cache.exists() else 0
+        world = partial(simulate, frames=stage.frames, height=recipe.height, width=recipe.width, fps=recipe.fps)
+        with get_context("spawn").Pool(2) as pool:
+            clips = pool.imap(world, range(have, stage.clips), chunksize=8)
+            encoded = _encode(autoencoder, clips, batch=max(1, 64 // stage.frames), device=group.device)
+            made = write_shards(cache, encoded, origin=recipe.name, per_shard=256)
+        yield f"encoding {stage.name}", Progress(made, stage.clips, 0.0)
+    group.largest(0.0)  # a collective: all wait for all
+
+
+def learn_flow(
+    recipe: Recipe, stage: FlowStage, objective: FlowMatching, vocabulary: Vocabulary, folder: Path, group: Group
+) -> Iterator[Step]:
+    """One stage of the transformer (and the text encoder with it)."""
+    source = Shards(folder / f"latents-{stage.frames}", stage.batch, encode_text=vocabulary.ids)
+    with Prefetch(source, workers=1) as ahead:
+        yield from _trained(stage.name, objective, ahead, stage.training, folder, group)
+
+
+def _trained(
+    name: str, objective: nn.Module, source: Source, settings: TrainSettings, folder: Path, group: Group
+) -> Iterator[Step]:
+    """Trains `objective` in a folder of its own; afterwards it has its averaged weights."""
+    trainer = Trainer(objective, source, settings, folder / name, group=group)
+    for event in trainer.run():
+        yield name, event
+    with trainer.averaged():
+        average = {key: tensor.clone() for key, tensor in objective.state_dict().items()}
+    objective.load_state_dict(average)
+
+
+def _encode(
+    autoencoder: VideoAutoencoder, clips: Iterator[Clip], batch: int, device: torch.device
+) -> Iterator[EncodedClip]:
+    """The latents of clips, `batch` of them at a time."""
+    autoencoder.to(device)
+    while some := list(islice(clips, batch)):
+        video = torch.from_numpy(np.stack([clip.rgb for clip in some])).to(device)
+        pixels = to_pixels(rearrange(video, "b t h w c -> b t c h w"))
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            latents, _ = autoencoder.encode(pixels)
+        for clip, latent in zip(some, latents.half().cpu(), strict=True):
+            yield EncodedClip(latent, clip.captions, clip.fps)
