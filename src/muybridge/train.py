@@ -6,6 +6,7 @@ Each stage has a folder of its own and goes on where an earlier run of it stoppe
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -15,30 +16,36 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from einops import rearrange
+from jaxtyping import UInt8
 from torch import nn
 
-from muybridge.conditioning.text import TextConfig, TextEncoder
+from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data import sentences
 from muybridge.data.crops import Crops, cache_pixels, whole_clips
 from muybridge.data.prefetch import Prefetch
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
 from muybridge.data.source import Source
+from muybridge.data.worlds import HELD_OUT
 from muybridge.recipes.recipe import FlowStage, Recipe
-from muybridge.simulation import VOCABULARY, Clip, simulate
+from muybridge.sampler.sample import sample
+from muybridge.simulation import VOCABULARY, Clip, prompt_and_facts, simulate
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.training.objectives import FlowMatching, Reading, Reconstruction, to_pixels
 from muybridge.training.parallel import Group
 from muybridge.training.settings import TrainSettings
-from muybridge.training.trainer import Trainer
+from muybridge.training.trainer import Sheet, Trainer
 from muybridge.transformer.model import VideoTransformer
-from muybridge.types import Progress, Trained
+from muybridge.types import Progress, Sampled, Streams, Trained, latent_frames
 
 Step: TypeAlias = tuple[str, Trained | Progress]
 """What is being done, and how far it is."""
 
 MEASURED = 64
 """Clips by which the latents' mean and deviation are measured."""
+
+SAMPLED = 8
+"""Held-out prompts whose pictures are drawn now and then while the transformer learns."""
 
 
 def train(recipe: Recipe, folder: Path, group: Group) -> Generator[Step, None, FlowMatching]:
@@ -49,7 +56,9 @@ def train(recipe: Recipe, folder: Path, group: Group) -> Generator[Step, None, F
     transformer = VideoTransformer(recipe.transformer)
     for stage in recipe.flow:
         yield from encode_worlds(recipe, stage, autoencoder, folder, group)
-        yield from learn_flow(recipe, stage, FlowMatching(transformer, text, stage.levels), vocabulary, folder, group)
+        objective = FlowMatching(transformer, text, stage.levels)
+        draw = partial(samples, recipe, stage, objective, autoencoder, vocabulary)
+        yield from learn_flow(stage, objective, vocabulary, draw, folder, group)
     return FlowMatching(transformer, text, recipe.flow[-1].levels)
 
 
@@ -59,7 +68,7 @@ def learn_autoencoder(recipe: Recipe, folder: Path, group: Group) -> Generator[S
     torch.manual_seed(stage.training.seed)
     autoencoder = VideoAutoencoder(recipe.autoencoder)
     for number in range(group.rank, stage.files, group.world):
-        cache_pixels(folder / "pixels", range(number, number + 1))
+        cache_pixels(folder / "pixels", number, stage.clips_a_file, stage.clip_frames, recipe.height, recipe.width)
         yield "rendering", Progress(number + 1, stage.files, 0.0)
     group.largest(0.0)  # a collective: all wait for all
     source = Crops(folder / "pixels", stage.files, stage.batch, stage.frames, stage.side)
@@ -85,7 +94,9 @@ def learn_words(
     """A text encoder that can tell what a sentence names."""
     stage = recipe.learn_words
     torch.manual_seed(stage.training.seed)
-    text = TextEncoder(TextConfig(len(vocabulary), recipe.transformer.text_width, recipe.text_layers))
+    text = TextEncoder(
+        TextConfig(len(vocabulary), recipe.transformer.text_width, recipe.text_layers, recipe.text_heads)
+    )
     classes = (len(sentences.COLOURS), len(sentences.SHAPES), len(sentences.SIZES))
     source = sentences.Sentences(stage.batch, vocabulary.ids)
     with Prefetch(source, workers=1) as ahead:
@@ -111,19 +122,58 @@ def encode_worlds(
 
 
 def learn_flow(
-    recipe: Recipe, stage: FlowStage, objective: FlowMatching, vocabulary: Vocabulary, folder: Path, group: Group
+    stage: FlowStage, objective: FlowMatching, vocabulary: Vocabulary, draw: Sheet, folder: Path, group: Group
 ) -> Iterator[Step]:
     """One stage of the transformer (and the text encoder with it)."""
     source = Shards(folder / f"latents-{stage.frames}", stage.batch, encode_text=vocabulary.ids)
     with Prefetch(source, workers=1) as ahead:
-        yield from _trained(stage.name, objective, ahead, stage.training, folder, group)
+        yield from _trained(stage.name, objective, ahead, stage.training, folder, group, draw)
+
+
+def samples(
+    recipe: Recipe,
+    stage: FlowStage,
+    objective: FlowMatching,
+    autoencoder: VideoAutoencoder,
+    vocabulary: Vocabulary,
+    step: int,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """What held-out prompts have become of so far: a row of frames for each."""
+    prompts = [prompt_and_facts(HELD_OUT + i)[0] for i in range(SAMPLED)]
+    device = objective.transformer.frames_in.weight.device
+    stride = recipe.autoencoder.spatial_stride
+    shape = (latent_frames(stage.frames), recipe.autoencoder.channels, recipe.height // stride, recipe.width // stride)
+    known = torch.zeros(len(prompts), *shape, device=device)
+    nothing, fps = (
+        torch.zeros(known.shape[:2], dtype=torch.bool, device=device),
+        known.new_full((len(prompts),), recipe.fps),
+    )
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        text, negative = (
+            objective.text(pad(ids).to(device)) for ids in ([*map(vocabulary.ids, prompts)], [[]] * SAMPLED)
+        )
+        streams, without = Streams(text, None, known, nothing, fps), Streams(negative, None, known, nothing, fps)
+        settings = replace(recipe.sampling, steps=min(recipe.sampling.steps, 16), preview_every=0)
+        *_, last = sample(objective.transformer, streams, without, settings, range(SAMPLED))
+        assert isinstance(last, Sampled), last
+        video, _ = autoencoder.to(device).decode(last.latent.frames)
+    shown = np.unique(np.linspace(0, stage.frames - 1, 6).round().astype(int))
+    frames = ((video[:, shown].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return rearrange(frames, "(r n) t c h w -> (n h) (r t w) c", r=2).cpu().numpy()
 
 
 def _trained(
-    name: str, objective: nn.Module, source: Source, settings: TrainSettings, folder: Path, group: Group
+    name: str,
+    objective: nn.Module,
+    source: Source,
+    settings: TrainSettings,
+    folder: Path,
+    group: Group,
+    draw: Sheet | None = None,
 ) -> Iterator[Step]:
     """Trains `objective` in a folder of its own; afterwards it has its averaged weights."""
-    trainer = Trainer(objective, source, settings, folder / name, group=group)
+    shown = draw if group.rank == 0 else None
+    trainer = Trainer(objective, source, settings, folder / name, group=group, on_sample=shown)
     for event in trainer.run():
         yield name, event
     with trainer.averaged():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from muybridge.commands.options import outputs_of, seeds_of, sheet_of, size_of
 from muybridge.commands.progress import Bar
 from muybridge.conditioning.vocabulary import LONGEST_PROMPT
 from muybridge.generate import Clip, Model, load
-from muybridge.sampler.sample import LARGEST_SEED, Settings
-from muybridge.storage.atomic import check_writable
+from muybridge.sampler.sample import Settings
 from muybridge.storage.stills import fit, read_still
 from muybridge.types import TEMPORAL_STRIDE, Condition
 
@@ -41,80 +39,36 @@ class Wish:
 
 
 def run(wish: Wish) -> None:
-    """Makes the clips and says where they lie. ValueError, before anything is computed, for what cannot be done."""
+    """Makes the clips and says where they lie. ValueError, before anything is computed, for what cannot be done.
+
+    A clip is on the disk before the next is begun, so stopping in the middle of several loses only the one at hand.
+    """
     began = time.perf_counter()
-    notes = Console(stderr=True, highlight=False)
-    seeds = seeds_of(wish)
-    outputs = outputs_of(wish, len(seeds))
-    model = load(wish.model)
+    notes = Console(stderr=True, highlight=False, emoji=False)
+    seeds = seeds_of(wish.seed, wish.variants)
+    outputs = outputs_of(wish.output, wish.prompt, len(seeds), wish.overwrite)
+    with notes.status(f"opening {wish.model}"):
+        model = load(wish.model)
     condition = condition_of(wish, model)
     settings = settings_of(wish, model.settings)
     model.check(condition)
     for sentence in warnings(wish, condition, model):
-        notes.print(f"note: {sentence}", markup=False, style="yellow")
+        notes.print(f"note: {sentence}", markup=False, style="yellow", soft_wrap=True)
 
-    clips: list[Clip] = []
-    with Bar(notes, steps=settings.steps * len(seeds), model=model) as bar:
-        for seed in seeds:
-            clips += model.generate(condition, seed, settings, bar.hear)
-    for clip, output in zip(clips, outputs, strict=True):
-        if wish.image:
-            clip = replace(clip, provenance=replace(clip.provenance, image_name=str(wish.image)))
-        clip.save(output)
-        clip.save_sheet(output.with_suffix(".png"))
-        print(f"clip           {output}")
-        print(f"contact sheet  {output.with_suffix('.png')}")
+    finished: list[Path] = []
+    try:
+        with Bar(notes, steps=settings.steps * len(seeds), model=model) as bar:
+            for seed, output in zip(seeds, outputs, strict=True):
+                (clip,) = model.generate(condition, seed, settings, bar.hear)
+                _save(clip, output, wish.image)
+                finished.append(output)
+    finally:
+        for output in finished:
+            print(f"clip           {output}")
+            print(f"contact sheet  {sheet_of(output)}")
     what = f"{condition.frames} frames of {condition.width}x{condition.height} at {condition.fps:g} fps"
     print(f"model          {model.name} ({model.hash}), seed {', '.join(map(str, seeds))}")
     print(f"made           {what}, {settings.steps} steps, in {time.perf_counter() - began:.1f} s")
-
-
-def seeds_of(wish: Wish) -> list[int]:
-    """The clips' seeds: the one asked for, or a new one, and those that follow it."""
-    if not 1 <= wish.variants <= 64:
-        raise ValueError(f"--variants is {wish.variants}: take 1 to 64")
-    first = secrets.randbelow(2**31) if wish.seed is None else wish.seed
-    if not 0 <= first <= LARGEST_SEED - wish.variants:
-        raise ValueError(f"--seed is {first}: take 0 to {LARGEST_SEED - wish.variants}")
-    return [first + i for i in range(wish.variants)]
-
-
-def outputs_of(wish: Wish, count: int) -> list[Path]:
-    """Where the clips go, checked before any work: nothing that exists is replaced unasked."""
-    output = wish.output or Path(f"{slug(wish.prompt)}.mp4")
-    if output.suffix.lower() != ".mp4":
-        raise ValueError(
-            f"{output} does not end in .mp4, which is what is written: name it {output.with_suffix('.mp4')}"
-        )
-    if wish.output is None and not wish.overwrite:
-        output = _unused(output, count)
-    outputs = _numbered(output, count)
-    for path in outputs:
-        for file in (path, path.with_suffix(".png")):
-            if file.exists() and not wish.overwrite:
-                raise ValueError(f"{file} exists: give another name with -o, or --overwrite to replace it")
-        check_writable(path)
-    return outputs
-
-
-def slug(prompt: str, longest: int = 60) -> str:
-    """A file name made of a prompt."""
-    words = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")
-    return words[:longest].rstrip("-").encode("utf-8")[:120].decode("utf-8", "ignore") or "clip"
-
-
-def _numbered(output: Path, count: int) -> list[Path]:
-    if count == 1:
-        return [output]
-    return [output.with_stem(f"{output.stem}-{i + 1}") for i in range(count)]
-
-
-def _unused(output: Path, count: int) -> Path:
-    number, candidate = 1, output
-    while any(path.exists() or path.with_suffix(".png").exists() for path in _numbered(candidate, count)):
-        number += 1
-        candidate = output.with_stem(f"{output.stem}-take{number}")
-    return candidate
 
 
 def condition_of(wish: Wish, model: Model) -> Condition:
@@ -122,25 +76,19 @@ def condition_of(wish: Wish, model: Model) -> Condition:
     trained = model.config["trained"]
     fps = float(trained["fps"] if wish.fps is None else wish.fps)
     width, height = size_of(wish.size) if wish.size else (trained["width"], trained["height"])
-    prefix = None if wish.image is None else fit(read_still(wish.image), height, width)[None]
     frames = trained["frames"] if wish.seconds is None else frames_of(wish.seconds, fps)
-    return Condition(wish.prompt, wish.negative, frames, height, width, fps, prefix)
-
-
-def size_of(text: str) -> tuple[int, int]:
-    """ "WIDTHxHEIGHT" as numbers."""
-    found = re.fullmatch(r"(\d{1,5})[xX×](\d{1,5})", text.strip())
-    if not found:
-        raise ValueError(f"--size is {text!r}: write WIDTHxHEIGHT, such as 128x128")
-    return int(found[1]), int(found[2])
+    condition = Condition(wish.prompt, wish.negative, frames, height, width, fps)
+    model.check(condition)
+    prefix = None if wish.image is None else fit(read_still(wish.image), height, width)[None]
+    return replace(condition, prefix=prefix)
 
 
 def frames_of(seconds: float, fps: float) -> int:
     """The number of frames, 1 + 4k, that plays nearest to `seconds`."""
-    if not (0 < seconds <= 3600 and 0 < fps <= 1000):
-        raise ValueError(
-            f"{seconds:g} seconds at {fps:g} fps cannot be made: take more than 0 and at most 3600 seconds"
-        )
+    if not 0 < seconds <= 3600:
+        raise ValueError(f"--seconds is {seconds:g}: take more than 0 and at most 3600")
+    if not 0 < fps <= 1000:
+        raise ValueError(f"--fps is {fps:g}: take more than 0 and at most 1000")
     return 1 + TEMPORAL_STRIDE * max(0, round((seconds * fps - 1) / TEMPORAL_STRIDE))
 
 
@@ -152,10 +100,9 @@ def settings_of(wish: Wish, default: Settings) -> Settings:
 
 def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
     """What the model will not do as one might expect: each a sentence."""
-    found = [*_words(condition.prompt, model), *_words(condition.negative, model)]
+    found = [*_words("prompt", condition.prompt, model), *_words("negative prompt", condition.negative, model)]
     trained = model.config["trained"]
-    wanted = (condition.width, condition.height)
-    if wanted != (trained["width"], trained["height"]):
+    if (condition.width, condition.height) != (trained["width"], trained["height"]):
         found.append(f"{model.name} learnt from {trained['width']}x{trained['height']} only: this size may look odd")
     if condition.frames > trained["frames"]:
         found.append(f"{model.name} learnt from clips of {trained['frames']} frames: later ones may drift")
@@ -169,14 +116,26 @@ def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
     return found
 
 
-def _words(text: str, model: Model) -> Sequence[str]:
-    sentences = []
+def _words(what: str, text: str, model: Model) -> Sequence[str]:
+    """What is not read of a text, or not understood."""
+    known = len(model.vocabulary.ids(text))
     unknown = model.vocabulary.unknown(text)
+    if what == "prompt" and known == 0:
+        said = f"holds no word, only {text[:20]!r}" if text.strip() else "is empty"
+        return [f"the {what} {said}: the clip may show anything that {model.name} can make"]
+    sentences = []
     if unknown:
-        named = [f"{word!r}" + (f" (nearest: {', '.join(near)})" if near else "") for word, near in unknown.items()]
+        named = [f"{word[:40]!r}" + (f" (nearest: {', '.join(near)})" if near else "") for word, near in unknown.items()]
         shown = ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")
         sentences.append(f"{model.name} has never seen these words and reads each as 'something unknown': {shown}")
     beyond = model.vocabulary.beyond(text)
     if beyond:
-        sentences.append(f"the prompt is long: its last {beyond} words are not read (the first {LONGEST_PROMPT} are)")
+        sentences.append(f"the {what} is long: its last {beyond} words are not read (the first {LONGEST_PROMPT} are)")
     return sentences
+
+
+def _save(clip: Clip, output: Path, image: Path | None) -> None:
+    if image is not None:
+        clip = replace(clip, provenance=replace(clip.provenance, image_name=str(image)))
+    clip.save(output)
+    clip.save_sheet(sheet_of(output))

@@ -11,13 +11,17 @@ from muybridge.storage.video import read_metadata
 
 
 def run(clip: Path) -> None:
-    """Prints the clip's settings (stderr) and the command that makes it again (stdout, so it can be piped to a shell)."""
+    """Prints what made the clip (stderr) and the command that makes it again (stdout, so it can be piped to a shell)."""
+    metadata = read_metadata(clip)
     try:
-        made = from_metadata(read_metadata(clip))
+        made = from_metadata(metadata)
+        again = command(made, output=f"{clip.stem}-again.mp4")
     except ValueError as error:
         raise ValueError(f"{clip}: {error}") from error
-    notes = Console(stderr=True, highlight=False)
-    notes.print(f"{clip}: Muybridge {made.version}, model {made.model} ({made.model_hash})", markup=False)
+    notes = Console(stderr=True, highlight=False, emoji=False)
+    said = [f"{clip}: Muybridge {made.version}, model {made.model} ({made.model_hash})"]
     if made.image:
-        notes.print(f"Its first frame was given, a still whose pixels have the SHA-256 {made.image}.", markup=False)
-    print(command(made, output=f"{clip.stem}-again.mp4"))
+        said.append(f"Its first frame was given, a still whose pixels have the SHA-256 {made.image}.")
+    for sentence in said:
+        notes.print(sentence, markup=False, soft_wrap=True)
+    print(again)

@@ -10,9 +10,16 @@ from muybridge.storage import checkpoint
 
 def run() -> None:
     """Prints a table of the bundled models."""
-    table = Table("model", "parameters", "learnt from", "hash")
-    for name in checkpoint.bundled():
+    console = Console(highlight=False)
+    names = checkpoint.bundled()
+    if not names:
+        console.print("No models are bundled here: `muybridge train nano` makes one.", markup=False)
+        return
+    table = Table("model", "parameters", "clips", "learnt from", "hash")
+    for name in names:
         found = checkpoint.load(name)
         count = sum(tensor.numel() for part in found.tensors.values() for tensor in part.values())
-        table.add_row(name, f"{count / 1e6:.1f} M", str(found.config.get("learnt_from", "")), found.model_hash)
-    Console().print(table)
+        trained = found.config.get("trained", {})
+        clips = "{frames} frames of {width}x{height} at {fps:g} fps".format(**trained) if trained else ""
+        table.add_row(name, f"{count / 1e6:.1f} M", clips, str(found.config.get("learnt_from", "")), found.model_hash)
+    console.print(table)

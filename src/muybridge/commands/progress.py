@@ -3,74 +3,86 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress as RichProgress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Meter
 from rich.text import Text
 
-from muybridge.generate import Model, to_uint8
-from muybridge.types import Event, Latent, Progress, Sampled
+from muybridge.types import Event, Latent, Progress
 
-PICTURE = (64, 36)
-"""Largest preview in characters across and half characters down."""
+if TYPE_CHECKING:
+    from muybridge.generate import Model
+
+WIDEST = 96
+"""Most characters across that a preview takes; two pixels stand above each other in one."""
+
+
+def meter(console: Console) -> Meter:
+    """What has been done of what, for how long, and for how long still."""
+    return Meter(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=False,
+    )
 
 
 class Bar:
-    """Listens to events. In a terminal it draws; elsewhere it is silent, so logs stay logs."""
+    """Listens to the sampler's events. In a terminal it draws; elsewhere it is silent, so logs stay logs."""
 
     def __init__(self, console: Console, steps: int, model: Model) -> None:
-        self.model, self.drawn = model, console.is_terminal
-        self.bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self.task = self.bar.add_task("sampling", total=steps)
-        self.live = Live(self.bar, console=console, transient=True)
+        self.console, self.model = console, model
+        self.meter = meter(console)
+        self.task = self.meter.add_task("sampling", total=steps)
+        self.live = Live(self.meter, console=console, transient=True, redirect_stdout=False)
 
     def __enter__(self) -> Bar:
-        if self.drawn:
+        if self.console.is_terminal:
             self.live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.drawn:
+        if self.console.is_terminal:
             self.live.stop()
 
     def hear(self, event: Event) -> None:
         """Advances the bar; a preview becomes a picture above it."""
-        if not self.drawn:
-            return
-        if isinstance(event, Progress):
-            self.bar.advance(self.task)
+        if self.console.is_terminal and isinstance(event, Progress):
+            self.meter.advance(self.task)
             if event.preview is not None:
-                self.live.update(Group(picture(self._frames(event.preview)), self.bar))
-        elif isinstance(event, Sampled):
-            self.bar.update(self.task, description="writing")
+                self.live.update(Group(picture(self._frames(event.preview), self._width()), self.meter))
+
+    def _width(self) -> int:
+        return min(WIDEST, self.console.width - 1)
 
     def _frames(self, latent: Latent) -> UInt8[np.ndarray, "h w 3"]:
-        """First, middle and last frame side by side."""
-        frames = to_uint8(self.model.decode(Latent(latent.frames[:1], latent.fps)).frames[0])
-        return np.concatenate([frames[0], frames[len(frames) // 2], frames[-1]], axis=1)
+        """The first, the middle and the last frame side by side, each decoded by itself: rough, and a third of the work."""
+        from muybridge.generate import to_uint8
+
+        last = latent.frames.shape[1] - 1
+        shown = latent.frames[0, [0, last // 2, last]][:, None]
+        return np.concatenate(to_uint8(self.model.decode(Latent(shown, latent.fps)).frames[:, 0]), axis=1)
 
 
-def picture(pixels: UInt8[np.ndarray, "h w 3"]) -> Text:
-    """Pixels as half blocks: each character shows two, one above the other."""
-    height, width = pixels.shape[:2]
-    scale = min(PICTURE[0] / width, PICTURE[1] / height)
-    size = (max(1, round(width * scale)), max(2, round(height * scale) // 2 * 2))
-    small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
-    text = Text()
+def picture(pixels: UInt8[np.ndarray, "h w 3"], width: int) -> Text:
+    """Pixels as half blocks, `width` characters across: each shows two, one above the other."""
+    height = max(2, round(width * pixels.shape[0] / pixels.shape[1]) // 2 * 2)
+    small = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))
+    text = Text(no_wrap=True)
     for upper, lower in zip(small[::2], small[1::2], strict=True):
         for above, below in zip(upper, lower, strict=True):
             text.append("▀", style=f"rgb({','.join(map(str, above))}) on rgb({','.join(map(str, below))})")

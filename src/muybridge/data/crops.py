@@ -21,25 +21,19 @@ from muybridge.simulation import simulate
 from muybridge.storage.atomic import new_file
 from muybridge.types import Batch
 
-PER_FILE = 64
 
+def cache_pixels(folder: Path, number: int, clips: int, frames: int, height: int, width: int) -> None:
+    """Renders file `number` of a folder, unless it is there: the clips of seeds `number` * `clips` and following.
 
-def cache_pixels(folder: Path, files: range, frames: int = 33, side: int = 128) -> int:
-    """Renders clips into those of the `files` of a folder that are not there yet; returns how many were written.
-
-    File k holds clips k * 64 … as uint8 (clip, t, h, w, 4): red, green, blue, and 255 where an object is.
+    A file is uint8 (clip, t, h, w, 4): red, green, blue, and 255 where an object is.
     """
-    written = 0
-    for number in files:
-        path = _path(folder, number)
-        if path.exists():
-            continue
-        clips = [simulate(number * PER_FILE + i, frames=frames, height=side, width=side) for i in range(PER_FILE)]
-        pixels = [np.concatenate([c.rgb, np.uint8(255) * (c.instance > 0)[..., None]], axis=-1) for c in clips]
-        with new_file(path) as temporary, temporary.open("wb") as out:
-            np.save(out, np.stack(pixels))
-        written += 1
-    return written
+    path = _path(folder, number)
+    if path.exists():
+        return
+    made = [simulate(number * clips + i, frames=frames, height=height, width=width) for i in range(clips)]
+    pixels = [np.concatenate([c.rgb, np.uint8(255) * (c.instance > 0)[..., None]], axis=-1) for c in made]
+    with new_file(path) as temporary, temporary.open("wb") as out:
+        np.save(out, np.stack(pixels))
 
 
 class Crops:
@@ -76,9 +70,8 @@ class Crops:
 
 
 def whole_clips(folder: Path, count: int) -> Iterator[UInt8[Tensor, "1 t 3 h w"]]:
-    """The first `count` clips of a folder, whole."""
-    for index in range(count):
-        clip = np.load(_path(folder, index // PER_FILE), mmap_mode="r")[index % PER_FILE]
+    """The first clips of a folder, whole: `count`, or as many as its first file has."""
+    for clip in np.load(_path(folder, 0), mmap_mode="r")[:count]:
         yield torch.from_numpy(np.ascontiguousarray(rearrange(clip[..., :3], "t h w c -> 1 t c h w")))
 
 

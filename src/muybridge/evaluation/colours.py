@@ -1,14 +1,14 @@
 """Which pixels are coloured, and by which word: hue and saturation in OKLab, no learning.
 
-Grounds, backdrops, walls and ramps of the simulated worlds are of low saturation; objects have one of eight hues. OKLab
-(Ottosson 2020, "A perceptual color space for image processing") is homogeneous of degree 1/3 in linear light, so hue and
-chroma / lightness of a surface do not change as it turns from light into shade.
+Grounds, backdrops, walls and ramps of the simulated worlds are of low saturation; objects have one of eight hues.
+OKLab (Ottosson 2020, "A perceptual color space for image processing") is homogeneous of degree 1/3 in linear light, so
+hue and chroma / lightness of a surface hardly change as it turns from light into shade.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 
 from muybridge.simulation.palette import COLOURS
 
@@ -39,7 +39,8 @@ _DARKEST = 0.2  # below this lightness a hue is noise
 
 def oklab(rgb: UInt8[np.ndarray, "... 3"]) -> Float32[np.ndarray, "... 3"]:
     """Lightness, a (green to red) and b (blue to yellow) of sRGB pixels."""
-    return (np.cbrt(_LINEAR[rgb] @ _TO_CONES.T) @ _TO_LAB.T).astype(np.float32)
+    lab: Float32[np.ndarray, "... 3"] = np.cbrt(_LINEAR[rgb] @ _TO_CONES.T) @ _TO_LAB.T
+    return lab
 
 
 def colour_labels(lab: Float32[np.ndarray, "... 3"]) -> UInt8[np.ndarray, "..."]:
@@ -54,19 +55,21 @@ def colour_labels(lab: Float32[np.ndarray, "... 3"]) -> UInt8[np.ndarray, "..."]
     return np.where(coloured, nearest + 1, 0).astype(np.uint8)
 
 
-def _degrees(lab: Float32[np.ndarray, "... 3"]) -> np.ndarray:
-    return np.degrees(np.arctan2(lab[..., 2], lab[..., 1])).astype(np.int32) % 360
+def _degrees(lab: Float32[np.ndarray, "... 3"]) -> Int32[np.ndarray, "..."]:
+    """The hue, 0 to 359."""
+    hue: Int32[np.ndarray, "..."] = np.degrees(np.arctan2(lab[..., 2], lab[..., 1])).astype(np.int32) % 360
+    return hue
 
 
-def _pure() -> Float[np.ndarray, "8 3"]:
+def _pure() -> Float32[np.ndarray, "8 3"]:
     codes = [[int(code[i : i + 2], 16) for i in (1, 3, 5)] for code in COLOURS.values()]
-    return oklab(np.array(codes, np.uint8)).astype(np.float64)
+    return oklab(np.array(codes, np.uint8))
 
 
 def _word_of_degree() -> UInt8[np.ndarray, "360"]:
-    hues = np.degrees(np.arctan2(_pure()[:, 2], _pure()[:, 1]))
-    gap = np.abs((np.arange(360)[:, None] - hues + 180) % 360 - 180)
-    return gap.argmin(axis=1).astype(np.uint8)
+    hues = _degrees(_pure())
+    nearest: UInt8[np.ndarray, "360"] = np.cos(np.radians(np.arange(360)[:, None] - hues)).argmax(1).astype(np.uint8)
+    return nearest
 
 
 _WORD_OF_DEGREE = _word_of_degree()

@@ -44,7 +44,7 @@ class FirstFrameFidelity:
     """Image to video: PSNR in dB of the first frame against the still, means over stills.
 
     generated      the first frame of the generated clip
-    reconstructed  the still through the autoencoder alone, which no generator in its latent space can be expected to beat
+    reconstructed  the still through the autoencoder alone: a generator in its latent space can hardly do better
     lost           reconstructed - generated, still by still
     """
 

@@ -113,7 +113,8 @@ def compare(seen: Sequence[Seen], facts: Sequence[Fact]) -> Verdict:
     meets = np.array([[_meets(s, fact) for s in seen] for fact in facts], bool).reshape(len(facts), len(seen))
     fits = np.array([[s.size == fact.size for s in seen] for fact in facts], bool).reshape(meets.shape)
     rows, columns = linear_sum_assignment(meets + 0.1 * (meets & fits), maximize=True)
-    found, sized = [False] * len(facts), [None] * len(facts)
+    found: list[bool] = [False] * len(facts)
+    sized: list[bool | None] = [None] * len(facts)
     for i, k in zip(rows.tolist(), columns.tolist(), strict=True):
         found[i] = bool(meets[i, k])
         sized[i] = bool(fits[i, k]) if found[i] and facts[i].size is not None else None

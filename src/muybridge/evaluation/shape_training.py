@@ -43,7 +43,8 @@ def degraded(frames: UInt8[np.ndarray, "t h w 3"], rng: np.random.Generator) -> 
     grain = ndimage.gaussian_filter(rng.normal(size=pixels.shape), (0, *2 * [rng.uniform(0, 1.2)], 0))
     pixels = pixels + rng.uniform(0, 8) * grain / max(grain.std(), 1e-6)
     pixels = 128 + (pixels - 128) * rng.uniform(0.92, 1.05) + rng.uniform(-8, 8)
-    return np.rint(pixels).clip(0, 255).astype(np.uint8)
+    made: UInt8[np.ndarray, "t h w 3"] = np.rint(pixels).clip(0, 255).astype(np.uint8)
+    return made
 
 
 def examples(clip: Clip, frames: UInt8[np.ndarray, "t h w 3"]) -> Iterator[Example]:
@@ -100,7 +101,7 @@ def train(found: list[Example], epochs: int = 8, batch: int = 128, seed: int = 0
     measures = torch.from_numpy(np.stack([e.segment.measures for e in found]))
     shape, size = (torch.tensor([e[k] for e in found]) for k in (1, 2))
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.02)
-    order = torch.cat([torch.randperm(len(found)) for _ in range(epochs)]).split(batch)
+    order = torch.split(torch.cat([torch.randperm(len(found)) for _ in range(epochs)]), batch)
     decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.01, len(order))
     for picked in order:
         crop = crops[picked]

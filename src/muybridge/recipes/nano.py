@@ -12,6 +12,7 @@ NANO = Recipe(
     autoencoder=AutoencoderConfig(),
     transformer=TransformerConfig(),
     text_layers=3,
+    text_heads=4,
     learn_autoencoder=AutoencoderStage(
         training=TrainSettings(
             steps=3000, lr=5e-4, betas=(0.9, 0.98), schedule="wsd", decay=0.5, bf16=True, compile=True

@@ -13,12 +13,16 @@ from muybridge.transformer.model import TransformerConfig
 
 @dataclass(frozen=True)
 class AutoencoderStage:
-    """The autoencoder learns from `batch` windows a step, of `frames` frames and `side` pixels, cut from `files` files
-    of 64 simulated clips."""
+    """The autoencoder learns from `batch` windows a step, of `frames` frames and `side` pixels.
+
+    They are cut from `files` files of `clips_a_file` simulated clips, `clip_frames` long.
+    """
 
     training: TrainSettings
     batch: int
     files: int
+    clips_a_file: int = 64
+    clip_frames: int = 33
     frames: int = 9
     side: int = 64
     object_weight: float = 3.0
@@ -50,12 +54,13 @@ class FlowStage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model, from nothing to weights. `text_width` and `text_layers` shape the text encoder."""
+    """A model, from nothing to weights. The text encoder is as wide as the transformer expects its text to be."""
 
     name: str
     autoencoder: AutoencoderConfig
     transformer: TransformerConfig
     text_layers: int
+    text_heads: int
     learn_autoencoder: AutoencoderStage
     learn_words: WordsStage
     flow: tuple[FlowStage, ...]

@@ -246,8 +246,8 @@ def _buffers(count: int, height: int, width: int) -> tuple[Any, ...]:
     """Room for what the kernels pass on: what, z, light, near, windows."""
     patches = -(-height // _TILE) * -(-width // _TILE) + count
     near = np.zeros((2, patches, 1 + count), np.int64)
-    what, z = np.zeros((height, width), np.int64), np.zeros((height, width))
-    return what, z, np.zeros((height, width, 3)), near, np.zeros((count, 4), np.int64)
+    what, z = np.zeros((height, width), np.int32), np.zeros((height, width))
+    return what, z, np.zeros((height, width, 3), np.float32), near, np.zeros((count, 4), np.int64)
 
 
 def _tone_curve() -> np.ndarray:
