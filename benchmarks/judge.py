@@ -104,9 +104,8 @@ def table(clips: int) -> dict[str, tuple[float | None, TextFidelity]]:
 def show(found: dict[str, tuple[float | None, TextFidelity]]) -> None:
     print(f"{'':<22}{'PSNR':>6}  {'objects right':<30}{'count right':<30}both right")
     for name, (decibel, f) in found.items():
-        print(
-            f"{name:<22}{'' if decibel is None else format(decibel, '.1f'):>6}  {f.objects_right!s:<30}{f.count_right!s:<30}{f.right}"
-        )
+        level = "" if decibel is None else f"{decibel:.1f}"
+        print(f"{name:<22}{level:>6}  {f.objects_right!s:<30}{f.count_right!s:<30}{f.right}")
     truth = found["MP4, crf 23"][1]
     print("\nObjects found, MP4 at crf 23:")
     for groups in (truth.by_colour, truth.by_shape):

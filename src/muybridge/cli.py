@@ -4,12 +4,20 @@ that `--help` does not wait for torch.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from tyro.conf import Positional, arg
+
+import muybridge
+
+DESCRIPTION = "Make, train and measure video models on machines of your own. `muybridge --version` says which this is."
+
+_EXTRAS = {"mujoco": "sim", "numba": "sim", "tensorboard": "train", "scipy": "bench"}
 
 app = tyro.extras.SubcommandApp()
 
@@ -153,16 +161,34 @@ def train(
 
 def main() -> None:
     """Entry point of the command `muybridge`: what goes wrong is one sentence on stderr, never a traceback."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
+    """Does what `words` say; the exit code is 0, 2 for what cannot be done, 130 after Ctrl-C."""
     try:
-        app.cli(prog="muybridge", description="Make, train and measure video models on machines of your own.")
-    except ValueError as error:
-        sys.stderr.write(f"muybridge: {error}\n")
-        sys.exit(2)
+        if list(words) == ["--version"]:
+            print(f"muybridge {muybridge.__version__}")
+        else:
+            app.cli(prog="muybridge", description=DESCRIPTION, args=words)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.stderr.write("\nmuybridge: stopped\n")
-        sys.exit(130)
+        return _stopped(130, "stopped")
     except BrokenPipeError:
-        sys.exit(141)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        return 141
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in _EXTRAS:
+            raise
+        return _stopped(2, f"{error.name} is not installed: pip install 'muybridge[{_EXTRAS[error.name or '']}]'")
+    except (ValueError, OSError, MemoryError) as error:
+        return _stopped(2, f"{error}" if not isinstance(error, MemoryError) else "out of memory: make it smaller")
+    return 0
+
+
+def _stopped(code: int, sentence: str) -> int:
+    sys.stderr.write(f"muybridge: {sentence}\n")
+    return code
 
 
 if __name__ == "__main__":

@@ -174,8 +174,8 @@ class Model:
         if psnr >= least:
             return []
         return [
-            f"the still is unlike what {self.name} learnt from, {self.config['learnt_from']}: it keeps {psnr:.1f} dB of "
-            f"it, and {least:.1f} dB or more of stills of its kind; give it such a still, or a model trained on yours"
+            f"the still is unlike what {self.name} learnt from, {self.config['learnt_from']}: it keeps {psnr:.1f} dB of"
+            f" it, and {least:.1f} dB or more of stills of its kind; give it such a still, or a model trained on yours"
         ]
 
     def provenance(self, condition: Condition, seed: int, settings: Settings) -> Provenance:
@@ -256,7 +256,7 @@ def save_model(
     card         the model card, Markdown: command, data, time, machine, scores
     more         tensors of further parts by name
     """
-    assert TRAINED <= trained.keys(), f"trained lacks {TRAINED - trained.keys()}"
+    assert trained.keys() >= TRAINED, f"trained lacks {TRAINED - trained.keys()}"
     assert autoencoder.config.channels == transformer.config.channels, "autoencoder and transformer do not fit"
     assert text.config.width == transformer.config.text_width, "text encoder and transformer do not fit"
     assert text.config.vocabulary == len(vocabulary), f"{text.config.vocabulary} ids for {len(vocabulary)} words"
@@ -306,6 +306,10 @@ def _checked(found: checkpoint.Checkpoint) -> Mapping[str, Any]:
 def _settings(kind: type[C], config: Mapping[str, Any], part: str) -> C:
     """The part's frozen settings. JSON has lists only, ours have tuples only."""
     try:
-        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in config[part].items()})
+        return kind(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in config[part].items()}
+        )
     except (TypeError, AttributeError) as error:
-        raise ValueError(f"config.json cannot be used, its {part!r} is damaged or of another version: {error}") from error
+        raise ValueError(
+            f"config.json cannot be used, its {part!r} is damaged or of another version: {error}"
+        ) from error

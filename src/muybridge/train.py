@@ -5,6 +5,7 @@ Each stage has a folder of its own and goes on where an earlier run of it stoppe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
@@ -27,11 +28,12 @@ from muybridge.data.prefetch import Prefetch
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
 from muybridge.data.source import Source
 from muybridge.data.worlds import HELD_OUT
+from muybridge.generate import save_model
 from muybridge.recipes.recipe import FlowStage, Recipe
 from muybridge.sampler.sample import sample
-from muybridge.simulation import VOCABULARY, Clip, prompt_and_facts, simulate
+from muybridge.simulation import VOCABULARY, prompt_and_facts, simulate
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.training.objectives import FlowMatching, Reading, Reconstruction, to_pixels
+from muybridge.training.objectives import FlowMatching, Reading, Reconstruction, psnr, to_pixels
 from muybridge.training.parallel import Group
 from muybridge.training.settings import TrainSettings
 from muybridge.training.trainer import Sheet, Trainer
@@ -41,6 +43,9 @@ from muybridge.types import Progress, Sampled, Streams, Trained, latent_frames
 Step: TypeAlias = tuple[str, Trained | Progress]
 """What is being done, and how far it is."""
 
+Shown: TypeAlias = tuple[UInt8[np.ndarray, "t h w 3"], tuple[str, ...]]
+"""The pixels and captions of a clip."""
+
 MEASURED = 64
 """Clips by which the latents' mean and deviation are measured."""
 
@@ -48,8 +53,8 @@ SAMPLED = 8
 """Held-out prompts whose pictures are drawn now and then while the transformer learns."""
 
 
-def train(recipe: Recipe, folder: Path, group: Group) -> Generator[Step, None, FlowMatching]:
-    """All stages in order; yields how far each is and returns the trained networks."""
+def train(recipe: Recipe, folder: Path, group: Group) -> Iterator[Step]:
+    """All stages in order; yields how far each is. At the end `folder`/model is a checkpoint that generates."""
     vocabulary = Vocabulary.of(VOCABULARY)
     autoencoder = yield from learn_autoencoder(recipe, folder, group)
     text = yield from learn_words(recipe, vocabulary, folder, group)
@@ -59,7 +64,19 @@ def train(recipe: Recipe, folder: Path, group: Group) -> Generator[Step, None, F
         objective = FlowMatching(transformer, text, stage.levels)
         draw = partial(samples, recipe, stage, objective, autoencoder, vocabulary)
         yield from learn_flow(stage, objective, vocabulary, draw, folder, group)
-    return FlowMatching(transformer, text, recipe.flow[-1].levels)
+    if group.rank == 0:
+        save_model(
+            folder / "model",
+            name=recipe.name,
+            autoencoder=autoencoder,
+            text=text,
+            transformer=transformer,
+            vocabulary=vocabulary,
+            sampling=recipe.sampling,
+            trained={**trained_on(recipe), "still_psnr": still_psnr(autoencoder, folder / "pixels")},
+            learnt_from="simulated tabletop worlds",
+            card=card(recipe),
+        )
 
 
 def learn_autoencoder(recipe: Recipe, folder: Path, group: Group) -> Generator[Step, None, VideoAutoencoder]:
@@ -88,6 +105,35 @@ def normalise(autoencoder: VideoAutoencoder, pixels: Path) -> None:
     autoencoder.std.copy_(latents.std(dim=(0, 1, 3, 4))[:, None, None])
 
 
+@torch.no_grad()
+def still_psnr(autoencoder: VideoAutoencoder, pixels: Path) -> float:
+    """The PSNR in dB that 99 % of known stills are given back with: one that is not is of another kind."""
+    found = []
+    for clip in whole_clips(pixels, MEASURED):
+        still = to_pixels(clip[:, :1])
+        latent, _ = autoencoder.encode(still)
+        found.append(float(psnr(autoencoder.decode(latent)[0] - still)))
+    return float(np.quantile(found, 0.01))
+
+
+def trained_on(recipe: Recipe) -> dict[str, float]:
+    """The shape of the clips that a recipe's model has seen."""
+    frames = max(stage.frames for stage in recipe.flow)
+    return {"frames": frames, "height": recipe.height, "width": recipe.width, "fps": recipe.fps}
+
+
+def card(recipe: Recipe) -> str:
+    """The model card of a fresh checkpoint: what is known before anything is measured."""
+    rows = [("autoencoder", recipe.learn_autoencoder.training.steps, recipe.learn_autoencoder.batch)]
+    rows += [("words", recipe.learn_words.training.steps, recipe.learn_words.batch)]
+    rows += [(stage.name, stage.training.steps, stage.batch) for stage in recipe.flow]
+    table = "\n".join(f"| {name} | {steps} | {batch} |" for name, steps, batch in rows)
+    return (
+        f"# {recipe.name}\n\nText and stills to video, {recipe.width}x{recipe.height} at {recipe.fps:g} fps.\n"
+        f"Trained by `muybridge train {recipe.name}`.\n\n| stage | steps | clips a step |\n|---|--:|--:|\n{table}\n"
+    )
+
+
 def learn_words(
     recipe: Recipe, vocabulary: Vocabulary, folder: Path, group: Group
 ) -> Generator[Step, None, TextEncoder]:
@@ -112,10 +158,10 @@ def encode_worlds(
     cache = folder / f"latents-{stage.frames}"
     if group.rank == 0:
         have = cached_clips(cache) if cache.exists() else 0
-        world = partial(simulate, frames=stage.frames, height=recipe.height, width=recipe.width, fps=recipe.fps)
-        with get_context("spawn").Pool(2) as pool:
+        world = partial(_shown, frames=stage.frames, height=recipe.height, width=recipe.width, fps=recipe.fps)
+        with get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
             clips = pool.imap(world, range(have, stage.clips), chunksize=8)
-            encoded = _encode(autoencoder, clips, batch=max(1, 64 // stage.frames), device=group.device)
+            encoded = _encode(autoencoder, clips, recipe.fps, batch=max(1, 64 // stage.frames), device=group.device)
             made = write_shards(cache, encoded, origin=recipe.name, per_shard=256)
         yield f"encoding {stage.name}", Progress(made, stage.clips, 0.0)
     group.largest(0.0)  # a collective: all wait for all
@@ -144,14 +190,11 @@ def samples(
     stride = recipe.autoencoder.spatial_stride
     shape = (latent_frames(stage.frames), recipe.autoencoder.channels, recipe.height // stride, recipe.width // stride)
     known = torch.zeros(len(prompts), *shape, device=device)
-    nothing, fps = (
-        torch.zeros(known.shape[:2], dtype=torch.bool, device=device),
-        known.new_full((len(prompts),), recipe.fps),
-    )
+    nothing = torch.zeros(known.shape[:2], dtype=torch.bool, device=device)
+    fps = known.new_full((len(prompts),), recipe.fps)
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-        text, negative = (
-            objective.text(pad(ids).to(device)) for ids in ([*map(vocabulary.ids, prompts)], [[]] * SAMPLED)
-        )
+        text = objective.text(pad([vocabulary.ids(prompt) for prompt in prompts]).to(device))
+        negative = objective.text(pad([[]] * SAMPLED).to(device))
         streams, without = Streams(text, None, known, nothing, fps), Streams(negative, None, known, nothing, fps)
         settings = replace(recipe.sampling, steps=min(recipe.sampling.steps, 16), preview_every=0)
         *_, last = sample(objective.transformer, streams, without, settings, range(SAMPLED))
@@ -181,15 +224,21 @@ def _trained(
     objective.load_state_dict(average)
 
 
+def _shown(seed: int, frames: int, height: int, width: int, fps: float) -> Shown:
+    """The part of a simulated clip that is seen and said; the rest is too much to send between processes."""
+    clip = simulate(seed, frames, height, width, fps)
+    return clip.rgb, clip.captions
+
+
 def _encode(
-    autoencoder: VideoAutoencoder, clips: Iterator[Clip], batch: int, device: torch.device
+    autoencoder: VideoAutoencoder, clips: Iterator[Shown], fps: float, batch: int, device: torch.device
 ) -> Iterator[EncodedClip]:
     """The latents of clips, `batch` of them at a time."""
     autoencoder.to(device)
     while some := list(islice(clips, batch)):
-        video = torch.from_numpy(np.stack([clip.rgb for clip in some])).to(device)
+        video = torch.from_numpy(np.stack([rgb for rgb, _ in some])).to(device)
         pixels = to_pixels(rearrange(video, "b t h w c -> b t c h w"))
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             latents, _ = autoencoder.encode(pixels)
-        for clip, latent in zip(some, latents.half().cpu(), strict=True):
-            yield EncodedClip(latent, clip.captions, clip.fps)
+        for (_, captions), latent in zip(some, latents.half().cpu(), strict=True):
+            yield EncodedClip(latent, captions, fps)

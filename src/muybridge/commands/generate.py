@@ -94,8 +94,12 @@ def frames_of(seconds: float, fps: float) -> int:
 
 def settings_of(wish: Wish, default: Settings) -> Settings:
     """The model's own settings, with what was asked for instead."""
-    asked = {"steps": wish.steps, "guidance": wish.guidance, "solver": wish.solver}
-    return replace(default, **{name: value for name, value in asked.items() if value is not None})
+    return replace(
+        default,
+        steps=default.steps if wish.steps is None else wish.steps,
+        guidance=default.guidance if wish.guidance is None else wish.guidance,
+        solver=default.solver if wish.solver is None else wish.solver,
+    )
 
 
 def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
@@ -125,7 +129,9 @@ def _words(what: str, text: str, model: Model) -> Sequence[str]:
         return [f"the {what} {said}: the clip may show anything that {model.name} can make"]
     sentences = []
     if unknown:
-        named = [f"{word[:40]!r}" + (f" (nearest: {', '.join(near)})" if near else "") for word, near in unknown.items()]
+        named = [
+            f"{word[:40]!r}" + (f" (nearest: {', '.join(near)})" if near else "") for word, near in unknown.items()
+        ]
         shown = ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")
         sentences.append(f"{model.name} has never seen these words and reads each as 'something unknown': {shown}")
     beyond = model.vocabulary.beyond(text)

@@ -11,7 +11,7 @@ from muybridge.storage.video import read_metadata
 
 
 def run(clip: Path) -> None:
-    """Prints what made the clip (stderr) and the command that makes it again (stdout, so it can be piped to a shell)."""
+    """Prints what made the clip (stderr), and the command that makes it again (stdout, to be piped to a shell)."""
     metadata = read_metadata(clip)
     try:
         made = from_metadata(metadata)

@@ -1,4 +1,4 @@
-"""From what was typed to what is meant: seeds, sizes, file names. No torch here, so that a typing error is told at once."""
+"""From what was typed to what is meant: seeds, sizes, file names. No torch here: commands without it stay fast."""
 
 from __future__ import annotations
 

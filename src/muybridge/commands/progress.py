@@ -70,7 +70,7 @@ class Bar:
         return min(WIDEST, self.console.width - 1)
 
     def _frames(self, latent: Latent) -> UInt8[np.ndarray, "h w 3"]:
-        """The first, the middle and the last frame side by side, each decoded by itself: rough, and a third of the work."""
+        """The first, the middle and the last frame side by side, each decoded by itself: rough, but little work."""
         from muybridge.generate import to_uint8
 
         last = latent.frames.shape[1] - 1

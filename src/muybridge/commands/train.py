@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from muybridge.recipes import find
 from muybridge.train import Step, train
@@ -13,13 +14,13 @@ from muybridge.training.parallel import joined
 from muybridge.types import Trained
 
 
-def run(name: str, folder: Path, data: Path | None, device: str | None) -> None:
+def run(name: str, folder: Path, device: str | None) -> None:
     """Trains recipe `name` in `folder`, from where it was; on one process or, under torchrun, on several."""
     recipe = find(name)
     with joined(device) as group:
         console = Console(stderr=True, quiet=group.rank != 0, highlight=False)
         with Lines(console) as lines:
-            stages = train(recipe, folder, group, data)
+            stages = train(recipe, folder, group)
             for step in stages:
                 lines.hear(step)
         if group.rank == 0:
@@ -38,9 +39,29 @@ class Lines:
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeRemainingColumn(speed_estimate_period=300),
+            TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=console,
+            speed_estimate_period=300,
             disable=not console.is_terminal,
         )
-        self.tasks: dict[str, int] = {}
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Lines:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def hear(self, step: Step) -> None:
+        """Shows how far a stage is."""
+        stage, event = step
+        note = ", ".join(f"{k} {v:.4g}" for k, v in event.metrics.items()) if isinstance(event, Trained) else ""
+        if stage not in self.tasks:
+            self.tasks[stage] = self.progress.add_task(stage, total=event.steps, note=note)
+        self.progress.update(self.tasks[stage], completed=event.step, note=note)
+        if self.progress.disable and (event.step == event.steps or event.step % 100 == 0):
+            self.console.print(f"{stage} {event.step}/{event.steps} {event.seconds:.0f} s {note}", markup=False)

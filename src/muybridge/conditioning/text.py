@@ -100,5 +100,7 @@ class TextEncoder(nn.Module):
 
 def pad(prompts: Sequence[Sequence[int]], length: int | None = None) -> Int[Tensor, "b n"]:
     """Ids of several prompts as one tensor, filled with 0 up to the longest (or to `length`)."""
-    longest = max(1, *(len(ids) for ids in prompts)) if length is None else length
-    return torch.tensor([[*ids[:longest], *[0] * (longest - len(ids))] for ids in prompts])
+    longest = max([1, *map(len, prompts)])
+    length = longest if length is None else length
+    assert longest <= length, f"a prompt of {longest} words does not fit into {length}"
+    return torch.tensor([[*ids, *[0] * (length - len(ids))] for ids in prompts])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
@@ -10,6 +11,12 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 PAD, UNKNOWN = "[pad]", "[unknown]"
 LONGEST_PROMPT = 64
 """Words of a prompt that are read; more than twice as many as the longest caption has."""
+
+SIGN = r"\p{So}"
+"""Emoji and the like: a word each, even where they touch one."""
+BETWEEN = r"(?:[^\p{L}\p{N}\p{So}-]|(?<![\p{L}\p{N}])-|-(?![\p{L}\p{N}]))+"
+"""What lies between words: all but letters, digits, signs and the hyphens inside a word."""
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Vocabulary:
@@ -27,7 +34,9 @@ class Vocabulary:
         tokenizer.normalizer = normalizers.Sequence(
             [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
         )
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\p{L}\p{N}-]+"), "removed")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Split(Regex(SIGN), "isolated"), pre_tokenizers.Split(Regex(BETWEEN), "removed")]
+        )
         return cls(tokenizer)
 
     @classmethod
@@ -42,18 +51,26 @@ class Vocabulary:
 
     def ids(self, text: str) -> list[int]:
         """Ids of the words of `text`, LONGEST_PROMPT at most."""
-        return list(self.tokenizer.encode(text).ids[:LONGEST_PROMPT])
+        return self._all_ids(text)[:LONGEST_PROMPT]
 
     def unknown(self, text: str) -> dict[str, list[str]]:
-        """The words of `text` that were never seen in training, each with the nearest words that were."""
-        heard = self.tokenizer.normalizer.normalize_str(text)
+        """The words of `text` that are read but were never seen in training, each with the nearest that were."""
+        heard = self.tokenizer.normalizer.normalize_str(_encodable(text))
         pieces = [piece for piece, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(heard)]
         return {
             piece: difflib.get_close_matches(piece, self.words, n=3, cutoff=0.6)
-            for piece in dict.fromkeys(pieces)
+            for piece in dict.fromkeys(pieces[:LONGEST_PROMPT])
             if piece not in self.words
         }
 
     def beyond(self, text: str) -> int:
         """How many words of `text` lie past LONGEST_PROMPT and are not read."""
-        return max(0, len(self.tokenizer.encode(text).ids) - LONGEST_PROMPT)
+        return max(0, len(self._all_ids(text)) - LONGEST_PROMPT)
+
+    def _all_ids(self, text: str) -> list[int]:
+        return list(self.tokenizer.encode(_encodable(text)).ids)
+
+
+def _encodable(text: str) -> str:
+    """`text` with bytes that are no UTF-8 (a command line may hold such) as the sign for an unreadable character."""
+    return _SURROGATES.sub("\ufffd", text)

@@ -24,16 +24,16 @@ NANO = Recipe(
     flow=(
         FlowStage(
             "stills",
-            TrainSettings(steps=2600, lr=1e-3, warmup=100, decay=0.1, bf16=True, compile=True, sample_every=400),
+            TrainSettings(steps=2400, lr=1e-3, warmup=100, decay=0.1, bf16=True, compile=True, sample_every=400),
             batch=32,
-            clips=40_000,
+            clips=24_000,
             frames=1,
         ),
         FlowStage(
             "clips",
-            TrainSettings(steps=2400, lr=6e-4, warmup=50, decay=0.5, bf16=True, compile=True, sample_every=400),
+            TrainSettings(steps=1800, lr=6e-4, warmup=50, decay=0.5, bf16=True, compile=True, sample_every=400),
             batch=6,
-            clips=6_000,
+            clips=5_000,
             frames=33,
         ),
     ),

@@ -171,10 +171,11 @@ class VideoAutoencoder(nn.Module):
         if carry is None:
             latent_frames(video.shape[1])
             video = torch.cat([repeat(video[:, :1], "b 1 c h w -> b f c h w", f=TEMPORAL_STRIDE - 1), video], dim=1)
+        _, frames, colours, height, width = video.shape
         stride = self.config.spatial_stride
-        if video.shape[1] % TEMPORAL_STRIDE or video.shape[-1] % stride or video.shape[-2] % stride:
+        if frames % TEMPORAL_STRIDE or colours != 3 or height % stride or width % stride or 0 in video.shape:
             raise ValueError(
-                f"cannot encode {tuple(video.shape)}: a chunk has 4k frames (1 + 4k at a clip's beginning), "
+                f"cannot encode {tuple(video.shape)}: a chunk has 4k frames (1 + 4k at a clip's beginning) of 3 colours, "
                 f"and height and width are multiples of {stride}"
             )
         groups = rearrange(video, "b (t f) c h w -> b t f c h w", f=TEMPORAL_STRIDE)
@@ -186,6 +187,10 @@ class VideoAutoencoder(nn.Module):
     ) -> tuple[Float[Tensor, "b t 3 h w"], Carry]:
         """Pixel frames of `latent`, in [-1, 1] but for small overshoot. Without a carry the clip begins here: its first
         latent frame gives one pixel frame, every other one four."""
+        if latent.shape[2] != self.config.channels or 0 in latent.shape:
+            raise ValueError(
+                f"cannot decode {tuple(latent.shape)}: a latent has 1 frame or more of {self.config.channels} channels"
+            )
         groups, after = self.decoder(latent * self.std + self.mean, carry or {})
         video = rearrange(groups, "b t f c h w -> b (t f) c h w")
         return (video if carry is not None else video[:, TEMPORAL_STRIDE - 1 :]), after

@@ -78,7 +78,7 @@ class Reconstruction(nn.Module):
         weight = torch.ones_like(error[:, :, :1])
         if batch.moving is not None:
             weight = weight + (self.object_weight - 1) * _grow(batch.moving)[:, :, None]
-        pixel = (weight * charbonnier(error)).mean() / weight.mean()
+        pixel = (_by_clip(weight * charbonnier(error)) / _by_clip(weight)).mean()
         edges = charbonnier(error.diff(dim=-1)).mean() + charbonnier(error.diff(dim=-2)).mean()
         size = latent.square().mean()
         loss = pixel + self.edge_weight * edges + self.price * size
@@ -113,7 +113,8 @@ class Reading(nn.Module):
             self.heads, batch.named.unbind(-1), (torch.ones_like(exists), exists, exists), strict=True
         ):
             scores = head(tokens)
-            loss = loss + F.cross_entropy(scores[counts], target[counts])
+            wrong = F.cross_entropy(scores.movedim(-1, 1), target, reduction="none") * counts
+            loss = loss + (wrong.sum(dim=1) / counts.sum(dim=1).clamp_min(1)).mean()
             right &= (scores.argmax(-1) == target) | ~counts
         metrics = {"loss": loss, "sentences_read": right.all(dim=1).float().mean()}
         return loss, {name: value.detach() for name, value in metrics.items()}
@@ -162,8 +163,8 @@ class FlowMatching(nn.Module):
         streams = Streams(self.text(words), None, data, is_known, batch.fps)
         predicted = self.transformer(interpolate(data, noise, level), level, streams).float()
         error = (predicted - velocity(data, noise)).square()
-        unknown = expand_level(~is_known, error).expand_as(error)
-        loss = (error * unknown).sum() / unknown.sum()
+        # Divided by all frames, known ones too: else a clip's share would hang on how much is known of the others.
+        loss = (error * expand_level(~is_known, error)).mean()
         return loss, {"loss": loss.detach()}
 
     def draw(
@@ -174,9 +175,9 @@ class FlowMatching(nn.Module):
         normal, chance = seeded_normal(seed, (frames,), salt=1), seeded_uniform(seed, (5,), salt=2)
         level = shift_times(logit_normal_times(normal), settings.shift)
         level = share_levels(level, chance[:, 0] >= settings.per_frame)
-        length = torch.where(chance[:, 1] < settings.prefix, 1 + (chance[:, 2] * (frames - 1)).long(), 0)
-        # One frame is the commonest thing to know (image to video): half of the prefixes are that.
-        length = torch.where((chance[:, 2] < 0.5) & (length > 0), 1, length).clamp(max=frames - 1)
+        # One frame is the commonest thing to know (image to video): half of the prefixes are that, the rest any length.
+        length = 1 + ((2 * chance[:, 2] - 1).clamp_min(0) * (frames - 1)).long()
+        length = torch.where(chance[:, 1] < settings.prefix, length, 0).clamp(max=frames - 1)
         is_known = prefix_mask(length, frames)
         held = settings.context_noise * chance[:, 3:4].square().expand(-1, frames)
         level = torch.where(is_known, held, level)
@@ -186,6 +187,10 @@ class FlowMatching(nn.Module):
 def _grow(mask: Bool[Tensor, "b t h w"]) -> Float[Tensor, "b t h w"]:
     """The mask and two pixels around it: an object's edge belongs to both sides."""
     return F.max_pool2d(mask.float(), 5, stride=1, padding=2)
+
+
+def _by_clip(x: Float[Tensor, "b t c h w"]) -> Float[Tensor, " b"]:
+    return x.mean(dim=(1, 2, 3, 4))
 
 
 def psnr(error: Tensor) -> Tensor:
