@@ -24,6 +24,7 @@ from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data import sentences
 from muybridge.data.crops import Crops, cache_pixels, whole_clips
+from muybridge.data.material import Material, Seen
 from muybridge.data.prefetch import Prefetch
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
 from muybridge.data.source import Source
@@ -31,7 +32,7 @@ from muybridge.data.worlds import HELD_OUT
 from muybridge.generate import save_model
 from muybridge.recipes.recipe import FlowStage, Recipe
 from muybridge.sampler.sample import sample
-from muybridge.simulation import VOCABULARY, prompt_and_facts, simulate
+from muybridge.simulation import prompt_and_facts
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.training.objectives import FlowMatching, Reading, Reconstruction, psnr, to_pixels
 from muybridge.training.parallel import Group
@@ -43,9 +44,6 @@ from muybridge.types import Progress, Sampled, Streams, Trained, latent_frames
 Step: TypeAlias = tuple[str, Trained | Progress]
 """What is being done, and how far it is."""
 
-Shown: TypeAlias = tuple[UInt8[np.ndarray, "t h w 3"], tuple[str, ...]]
-"""The pixels and captions of a clip."""
-
 MEASURED = 64
 """Clips by which the latents' mean and deviation are measured."""
 
@@ -53,14 +51,14 @@ SAMPLED = 8
 """Held-out prompts whose pictures are drawn now and then while the transformer learns."""
 
 
-def train(recipe: Recipe, folder: Path, group: Group) -> Iterator[Step]:
+def train(recipe: Recipe, material: Material, folder: Path, group: Group) -> Iterator[Step]:
     """All stages in order; yields how far each is. At the end `folder`/model is a checkpoint that generates."""
-    vocabulary = Vocabulary.of(VOCABULARY)
-    autoencoder = yield from learn_autoencoder(recipe, folder, group)
+    vocabulary = Vocabulary.of(material.words())
+    autoencoder = yield from learn_autoencoder(recipe, material, folder, group)
     text = yield from learn_words(recipe, vocabulary, folder, group)
     transformer = VideoTransformer(recipe.transformer)
     for stage in recipe.flow:
-        yield from encode_worlds(recipe, stage, autoencoder, folder, group)
+        yield from encode_clips(recipe, stage, material, autoencoder, folder, group)
         objective = FlowMatching(transformer, text, stage.levels)
         draw = partial(samples, recipe, stage, objective, autoencoder, vocabulary)
         yield from learn_flow(stage, objective, vocabulary, draw, folder, group)
@@ -74,19 +72,21 @@ def train(recipe: Recipe, folder: Path, group: Group) -> Iterator[Step]:
             vocabulary=vocabulary,
             sampling=recipe.sampling,
             trained={**trained_on(recipe), "still_psnr": still_psnr(autoencoder, folder / "pixels")},
-            learnt_from="simulated tabletop worlds",
+            learnt_from=material.name,
             card=card(recipe),
         )
 
 
-def learn_autoencoder(recipe: Recipe, folder: Path, group: Group) -> Generator[Step, None, VideoAutoencoder]:
+def learn_autoencoder(
+    recipe: Recipe, material: Material, folder: Path, group: Group
+) -> Generator[Step, None, VideoAutoencoder]:
     """The recipe's autoencoder, whose latents have about unit variance."""
     stage = recipe.learn_autoencoder
     torch.manual_seed(stage.training.seed)
     autoencoder = VideoAutoencoder(recipe.autoencoder)
     for number in range(group.rank, stage.files, group.world):
-        cache_pixels(folder / "pixels", number, stage.clips_a_file, stage.clip_frames, recipe.height, recipe.width)
-        yield "rendering", Progress(number + 1, stage.files, 0.0)
+        cache_pixels(folder / "pixels", number, stage.clips_a_file, material, recipe.shape(stage.clip_frames))
+        yield "pixels", Progress(number + 1, stage.files, 0.0)
     group.largest(0.0)  # a collective: all wait for all
     source = Crops(folder / "pixels", stage.files, stage.batch, stage.frames, stage.side)
     objective = Reconstruction(autoencoder, stage.object_weight)
@@ -151,17 +151,17 @@ def learn_words(
     return text
 
 
-def encode_worlds(
-    recipe: Recipe, stage: FlowStage, autoencoder: VideoAutoencoder, folder: Path, group: Group
+def encode_clips(
+    recipe: Recipe, stage: FlowStage, material: Material, autoencoder: VideoAutoencoder, folder: Path, group: Group
 ) -> Iterator[Step]:
-    """Fills the cache of a stage: simulated in processes of their own, encoded here. The other ranks wait."""
+    """Fills the cache of a stage: clips are made by processes of their own, encoded here. The other ranks wait."""
     cache = folder / f"latents-{stage.frames}"
     if group.rank == 0:
         have = cached_clips(cache) if cache.exists() else 0
-        world = partial(_shown, frames=stage.frames, height=recipe.height, width=recipe.width, fps=recipe.fps)
+        clip = partial(material.clip, shape=recipe.shape(stage.frames))
         with get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
-            clips = pool.imap(world, range(have, stage.clips), chunksize=8)
-            encoded = _encode(autoencoder, clips, recipe.fps, batch=max(1, 64 // stage.frames), device=group.device)
+            clips = pool.imap(clip, range(have, stage.clips), chunksize=8)
+            encoded = _encode(autoencoder, clips, batch=max(1, 64 // stage.frames), device=group.device)
             made = write_shards(cache, encoded, origin=recipe.name, per_shard=256)
         yield f"encoding {stage.name}", Progress(made, stage.clips, 0.0)
     group.largest(0.0)  # a collective: all wait for all
@@ -224,21 +224,15 @@ def _trained(
     objective.load_state_dict(average)
 
 
-def _shown(seed: int, frames: int, height: int, width: int, fps: float) -> Shown:
-    """The part of a simulated clip that is seen and said; the rest is too much to send between processes."""
-    clip = simulate(seed, frames, height, width, fps)
-    return clip.rgb, clip.captions
-
-
 def _encode(
-    autoencoder: VideoAutoencoder, clips: Iterator[Shown], fps: float, batch: int, device: torch.device
+    autoencoder: VideoAutoencoder, clips: Iterator[Seen], batch: int, device: torch.device
 ) -> Iterator[EncodedClip]:
     """The latents of clips, `batch` of them at a time."""
     autoencoder.to(device)
     while some := list(islice(clips, batch)):
-        video = torch.from_numpy(np.stack([rgb for rgb, _ in some])).to(device)
+        video = torch.from_numpy(np.stack([seen.rgb for seen in some])).to(device)
         pixels = to_pixels(rearrange(video, "b t h w c -> b t c h w"))
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             latents, _ = autoencoder.encode(pixels)
-        for (_, captions), latent in zip(some, latents.half().cpu(), strict=True):
-            yield EncodedClip(latent, captions, fps)
+        for seen, latent in zip(some, latents.half().cpu(), strict=True):
+            yield EncodedClip(latent, seen.captions, seen.fps)

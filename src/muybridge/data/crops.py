@@ -1,7 +1,7 @@
-"""Windows cut from simulated clips, about their objects: what the autoencoder learns from.
+"""Windows cut from clips, about what moves in them: what the autoencoder learns from.
 
-A convolutional autoencoder does not need whole pictures, and a window about an object has four times the edges and
-motion of the frame it came from. Clips are rendered once into a folder of plain arrays, so every window of a batch can
+A convolutional autoencoder does not need whole pictures, and a window about a moving object has four times the edges
+and motion of the frame it came from. Clips are written once into a folder of plain arrays, so every window of a batch can
 come from another clip: windows of one clip share their light and ground, and gradients would follow those.
 """
 
@@ -16,22 +16,22 @@ from einops import rearrange
 from jaxtyping import UInt8
 from torch import Tensor
 
+from muybridge.data.material import Material, Shape
 from muybridge.data.source import clip_seeds, share
-from muybridge.simulation import simulate
 from muybridge.storage.atomic import new_file
 from muybridge.types import Batch
 
 
-def cache_pixels(folder: Path, number: int, clips: int, frames: int, height: int, width: int) -> None:
-    """Renders file `number` of a folder, unless it is there: the clips of seeds `number` * `clips` and following.
+def cache_pixels(folder: Path, number: int, clips: int, material: Material, shape: Shape) -> None:
+    """Writes file `number` of a folder, unless it is there: `clips` clips of the material, from `number` * `clips` on.
 
-    A file is uint8 (clip, t, h, w, 4): red, green, blue, and 255 where an object is.
+    A file is uint8 (clip, t, h, w, 4): red, green, blue, and 255 where something moves.
     """
     path = _path(folder, number)
     if path.exists():
         return
-    made = [simulate(number * clips + i, frames=frames, height=height, width=width) for i in range(clips)]
-    pixels = [np.concatenate([c.rgb, np.uint8(255) * (c.instance > 0)[..., None]], axis=-1) for c in made]
+    made = [material.clip(number * clips + i, shape) for i in range(clips)]
+    pixels = [np.concatenate([seen.rgb, np.uint8(255) * seen.moving[..., None]], axis=-1) for seen in made]
     with new_file(path) as temporary, temporary.open("wb") as out:
         np.save(out, np.stack(pixels))
 

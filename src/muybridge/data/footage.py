@@ -99,6 +99,17 @@ class Footage:
     def __len__(self) -> int:
         return len({file.path for row in self._members.values() for file in row})
 
+    @property
+    def files(self) -> list[File]:
+        """The files in use, each once for every bucket it fits."""
+        return [file for row in self._members.values() for file in row]
+
+    def window(self, number: int) -> tuple[UInt8[np.ndarray, "t h w 3"], File]:
+        """Window `number` of an endless row in which the first bucket's files take turns, and the file it is of."""
+        bucket, row = next(iter(self._members.items()))
+        file = row[number % len(row)]
+        return _window(file, bucket, draw(self.seed, number, 3)), file
+
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         places = share(self.clips, rank, world)
         group, members = self._epochs.at(step)

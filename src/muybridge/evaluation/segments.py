@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -21,30 +22,42 @@ LEAST_AREA = 24
 _MARGIN = 1.3  # side of a crop over the longer side of the segment's box
 _COLOURS = tuple(COLOURS)
 
+Place: TypeAlias = tuple[slice, slice]
+
 
 @dataclass(frozen=True)
 class Segment:
     """A region of one colour in one picture.
 
+    top, left   where the box around it begins; `inside` is the segment within that box
     crop      lightness around the segment's mean, the segment, other coloured segments, what lies outside the picture
     measures  log height, log width, log square root of the area, and the lowest row, all relative to the picture's
               shorter side; share of the box's outline that lies on the picture's border
     """
 
     colour: str
-    mask: Bool[np.ndarray, "h w"]
+    top: int
+    left: int
+    inside: Bool[np.ndarray, "box_h box_w"]
     crop: Float32[np.ndarray, "4 32 32"]
     measures: Float32[np.ndarray, "5"]
 
     @property
     def area(self) -> int:
-        return int(self.mask.sum())
+        return int(self.inside.sum())
 
     @property
     def centre(self) -> tuple[float, float]:
         """Mean row and column."""
-        rows, columns = np.nonzero(self.mask)
-        return float(rows.mean()), float(columns.mean())
+        rows, columns = np.nonzero(self.inside)
+        return self.top + float(rows.mean()), self.left + float(columns.mean())
+
+    def mask(self, height: int, width: int) -> Bool[np.ndarray, "h w"]:
+        """The segment in a picture of this size."""
+        whole = np.zeros((height, width), bool)
+        rows, columns = self.inside.shape
+        whole[self.top : self.top + rows, self.left : self.left + columns] = self.inside
+        return whole
 
 
 def segments(picture: UInt8[np.ndarray, "h w 3"]) -> list[Segment]:
@@ -56,15 +69,24 @@ def segments(picture: UInt8[np.ndarray, "h w 3"]) -> list[Segment]:
     lab = oklab(_scaled(picture))
     labels = colour_labels(lab)
     found = []
-    for word in np.unique(labels[labels > 0]):
-        solid = ndimage.binary_opening(labels == word, np.ones((3, 3)))
-        parts, count = ndimage.label(solid)
-        for part in range(1, count + 1):
-            mask = parts == part
+    for word, area in enumerate(ndimage.find_objects(labels, len(_COLOURS)), 1):
+        if area is None:
+            continue
+        solid = ndimage.binary_opening(np.pad(labels[area] == word, 1), np.ones((3, 3)))[1:-1, 1:-1]
+        parts, _ = ndimage.label(solid)
+        for part, box in enumerate(ndimage.find_objects(parts), 1):
+            mask = parts[box] == part
             if mask.sum() >= LEAST_AREA:
-                mask = ndimage.binary_fill_holes(mask) & ((labels == 0) | mask)
-                found.append(_described(_COLOURS[word - 1], mask, lab, labels))
+                place = _within(area, box)
+                mask = ndimage.binary_fill_holes(mask) & ((labels[place] == 0) | mask)
+                found.append(_described(word, place, mask, lab, labels))
     return found
+
+
+def _within(area: Place, box: Place) -> Place:
+    """A box of a part of the picture, in the picture."""
+    rows, columns = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(area, box, strict=True))
+    return rows, columns
 
 
 def _scaled(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -77,23 +99,27 @@ def _scaled(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _described(
-    colour: str, mask: Bool[np.ndarray, "h w"], lab: Float32[np.ndarray, "h w 3"], labels: UInt8[np.ndarray, "h w"]
+    word: int,
+    place: Place,
+    inside: Bool[np.ndarray, "box_h box_w"],
+    lab: Float32[np.ndarray, "h w 3"],
+    labels: UInt8[np.ndarray, "h w"],
 ) -> Segment:
-    rows, columns = np.nonzero(mask)
-    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
-    side = _MARGIN * max(bottom - top, right - left)
-    down = _sampling(mask.shape[0], (top + bottom) / 2, side)
-    across = _sampling(mask.shape[1], (left + right) / 2, side)
-    lightness = lab[..., 0] - lab[..., 0][mask].mean()
-    others = (labels > 0) & (labels != labels[rows[0], columns[0]])
+    (top, bottom), (left, right) = ((extent.start, extent.stop) for extent in place)
+    height, width = bottom - top, right - left
+    mask = np.zeros(labels.shape, bool)
+    mask[place] = inside
+    lightness = lab[..., 0] - lab[place][inside, 0].mean()
+    others = (labels > 0) & (labels != word)
     layers = np.stack([4 * lightness, mask, others, np.ones(mask.shape)]).astype(np.float32)
+    down = _sampling(mask.shape[0], (top + bottom) / 2, _MARGIN * max(height, width))
+    across = _sampling(mask.shape[1], (left + right) / 2, _MARGIN * max(height, width))
     crop = down @ layers @ across.T
     crop[3] = 1 - crop[3]
     touching = mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()
-    height, width = bottom - top, right - left
-    lengths = np.log(np.array([height, width, np.sqrt(len(rows))]) / SIDE)
+    lengths = np.log(np.array([height, width, np.sqrt(inside.sum())]) / SIDE)
     measures = np.array([*lengths, bottom / SIDE, touching / (2 * (height + width))], np.float32)
-    return Segment(colour, mask, crop, measures)
+    return Segment(_COLOURS[word - 1], top, left, inside, crop, measures)
 
 
 def _sampling(length: int, centre: float, side: float) -> Float32[np.ndarray, "32 n"]:

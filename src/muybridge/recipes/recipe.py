@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from muybridge.data.material import Shape
 from muybridge.sampler.sample import Settings
 from muybridge.tokenizer.autoencoder import AutoencoderConfig
 from muybridge.training.objectives import LevelSettings
@@ -68,3 +69,7 @@ class Recipe:
     height: int = 128
     width: int = 128
     fps: float = 15.0
+
+    def shape(self, frames: int) -> Shape:
+        """The shape of this recipe's clips, `frames` long."""
+        return Shape(frames, self.height, self.width, self.fps)
