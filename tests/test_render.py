@@ -292,6 +292,8 @@ def test_says_what_is_wrong() -> None:
     geoms, camera = some_geoms(np.random.default_rng(0), 2), a_camera(a_pose((0, -3, 1), (0, 0, 0)), height=8, width=8)
     with pytest.raises(ValueError, match="pattern 'tartan'"):
         render(geoms, camera, a_look("tartan"), 8, 8)
+    with pytest.raises(ValueError, match="unit vector"):
+        render(geoms, camera, replace(a_look(), sun=np.array([0.0, 0, 2])), 8, 8)
     with pytest.raises(ValueError, match="0 x 8"):
         render(geoms, camera, a_look(), 0, 8)
     with pytest.raises(ValueError, match=r"geom kinds \[4\]"):

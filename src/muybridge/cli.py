@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -142,6 +143,7 @@ def train(
     folder: Annotated[Path | None, arg(aliases=["-o"])] = None,
     data: Path | None = None,
     device: str | None = None,
+    workers: int = 2,
 ) -> None:
     """Train a model by a recipe: autoencoder, text encoder, transformer, checkpoint.
 
@@ -153,19 +155,25 @@ def train(
         folder: Where checkpoints and logs go; by default runs/RECIPE.
         data: A folder of MP4s with captions (NAME.txt beside NAME.mp4); by default worlds are simulated.
         device: cpu or cuda; by default what there is.
+        workers: Processes that make clips and batches ahead of time; 0 makes them in the one that trains.
     """
     from muybridge.commands.train import run
 
-    run(recipe, folder or Path("runs") / recipe, data, device)
+    run(recipe, folder or Path("runs") / recipe, data, device, workers)
 
 
 def main() -> None:
     """Entry point of the command `muybridge`: what goes wrong is one sentence on stderr, never a traceback."""
-    sys.exit(run(sys.argv[1:]))
+    if not sys.warnoptions:  # those of libraries are for programmers; ours are for users
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", module="muybridge")
+        warnings.showwarning = lambda message, *rest, **more: print(f"note: {message}", file=sys.stderr)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(obey(sys.argv[1:]))
 
 
-def run(words: Sequence[str]) -> int:
-    """Does what `words` say; the exit code is 0, 2 for what cannot be done, 130 after Ctrl-C."""
+def obey(words: Sequence[str]) -> int:
+    """Does what `words` say. The exit code: 0, 2 for what cannot be done, 130 after Ctrl-C, 141 if nobody listens."""
     try:
         if list(words) == ["--version"]:
             print(f"muybridge {muybridge.__version__}")

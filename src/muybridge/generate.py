@@ -144,10 +144,11 @@ class Model:
                 raise ValueError(f"the {name} holds what is no text (NUL, or bytes that are not UTF-8): type it again")
         side = self.autoencoder.config.spatial_stride * self.transformer.config.patch
         frames = latent_frames(condition.frames)
-        for name, size in (("height", condition.height), ("width", condition.width)):
-            if size < 2 * side or size % side:
-                nearest = max(2 * side, round(size / side) * side)
-                raise ValueError(f"{name} {size} cannot be made: take a multiple of {side}, the nearest is {nearest}")
+        sides = (condition.width, condition.height)
+        nearest = tuple(max(2 * side, round(size / side) * side) for size in sides)
+        if sides != nearest:
+            made = "sides are multiples of {0} from {1} on, the nearest size is {2}x{3}".format(side, 2 * side, *nearest)
+            raise ValueError(f"{sides[0]}x{sides[1]} cannot be made: {made}")
         self._check_tokens(frames, condition.height // side, condition.width // side, condition)
         if not 1 <= condition.fps <= 120:
             raise ValueError(f"fps is {condition.fps:g}: take 1 to 120")

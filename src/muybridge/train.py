@@ -5,8 +5,8 @@ Each stage has a folder of its own and goes on where an earlier run of it stoppe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -24,7 +24,7 @@ from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data import sentences
 from muybridge.data.crops import Crops, cache_pixels, whole_clips
-from muybridge.data.material import Material, Seen
+from muybridge.data.material import Material, Seen, Shape
 from muybridge.data.prefetch import Prefetch
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
 from muybridge.data.source import Source
@@ -51,17 +51,24 @@ SAMPLED = 8
 """Held-out prompts whose pictures are drawn now and then while the transformer learns."""
 
 
-def train(recipe: Recipe, material: Material, folder: Path, group: Group) -> Iterator[Step]:
-    """All stages in order; yields how far each is. At the end `folder`/model is a checkpoint that generates."""
+def train(recipe: Recipe, material: Material, folder: Path, group: Group, workers: int = 2) -> Iterator[Step]:
+    """All stages in order; yields how far each is. At the end `folder`/model is a checkpoint that generates.
+
+    `workers` processes make clips and batches ahead of time; 0 makes them here.
+    """
     vocabulary = Vocabulary.of(material.words())
     autoencoder = yield from learn_autoencoder(recipe, material, folder, group)
-    text = yield from learn_words(recipe, vocabulary, folder, group)
+    text = text_encoder(recipe, vocabulary)
+    if material.grammatical:
+        yield from learn_words(recipe, text, vocabulary, folder, group, workers)
     transformer = VideoTransformer(recipe.transformer)
     for stage in recipe.flow:
-        yield from encode_clips(recipe, stage, material, autoencoder, folder, group)
+        yield from encode_clips(recipe, stage, material, autoencoder, folder, group, workers)
         objective = FlowMatching(transformer, text, stage.levels)
         draw = partial(samples, recipe, stage, objective, autoencoder, vocabulary)
-        yield from learn_flow(stage, objective, vocabulary, draw, folder, group)
+        source = Shards(folder / f"latents-{stage.frames}", stage.batch, encode_text=vocabulary.ids)
+        with Prefetch(source, min(workers, 1)) as ahead:
+            yield from _trained(stage.name, objective, ahead, stage.training, folder, group, draw)
     if group.rank == 0:
         save_model(
             folder / "model",
@@ -134,46 +141,54 @@ def card(recipe: Recipe) -> str:
     )
 
 
-def learn_words(
-    recipe: Recipe, vocabulary: Vocabulary, folder: Path, group: Group
-) -> Generator[Step, None, TextEncoder]:
-    """A text encoder that can tell what a sentence names."""
-    stage = recipe.learn_words
-    torch.manual_seed(stage.training.seed)
-    text = TextEncoder(
+def text_encoder(recipe: Recipe, vocabulary: Vocabulary) -> TextEncoder:
+    """The recipe's text encoder, as yet untrained."""
+    torch.manual_seed(recipe.learn_words.training.seed)
+    return TextEncoder(
         TextConfig(len(vocabulary), recipe.transformer.text_width, recipe.text_layers, recipe.text_heads)
     )
+
+
+def learn_words(
+    recipe: Recipe, text: TextEncoder, vocabulary: Vocabulary, folder: Path, group: Group, workers: int
+) -> Iterator[Step]:
+    """The text encoder learns to tell what a sentence names."""
+    stage = recipe.learn_words
     classes = (len(sentences.COLOURS), len(sentences.SHAPES), len(sentences.SIZES))
-    source = sentences.Sentences(stage.batch, vocabulary.ids)
-    with Prefetch(source, workers=1) as ahead:
+    with Prefetch(sentences.Sentences(stage.batch, vocabulary.ids), min(workers, 1)) as ahead:
         objective = Reading(text, classes, sentences.OBJECTS)
         yield from _trained("words", objective, ahead, stage.training, folder, group)
-    return text
 
 
 def encode_clips(
-    recipe: Recipe, stage: FlowStage, material: Material, autoencoder: VideoAutoencoder, folder: Path, group: Group
+    recipe: Recipe,
+    stage: FlowStage,
+    material: Material,
+    autoencoder: VideoAutoencoder,
+    folder: Path,
+    group: Group,
+    workers: int,
 ) -> Iterator[Step]:
     """Fills the cache of a stage: clips are made by processes of their own, encoded here. The other ranks wait."""
     cache = folder / f"latents-{stage.frames}"
     if group.rank == 0:
-        have = cached_clips(cache) if cache.exists() else 0
-        clip = partial(material.clip, shape=recipe.shape(stage.frames))
-        with get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
-            clips = pool.imap(clip, range(have, stage.clips), chunksize=8)
+        numbers = range(cached_clips(cache) if cache.exists() else 0, stage.clips)
+        with _clips(material, recipe.shape(stage.frames), numbers, workers) as clips:
             encoded = _encode(autoencoder, clips, batch=max(1, 64 // stage.frames), device=group.device)
             made = write_shards(cache, encoded, origin=recipe.name, per_shard=256)
         yield f"encoding {stage.name}", Progress(made, stage.clips, 0.0)
     group.largest(0.0)  # a collective: all wait for all
 
 
-def learn_flow(
-    stage: FlowStage, objective: FlowMatching, vocabulary: Vocabulary, draw: Sheet, folder: Path, group: Group
-) -> Iterator[Step]:
-    """One stage of the transformer (and the text encoder with it)."""
-    source = Shards(folder / f"latents-{stage.frames}", stage.batch, encode_text=vocabulary.ids)
-    with Prefetch(source, workers=1) as ahead:
-        yield from _trained(stage.name, objective, ahead, stage.training, folder, group, draw)
+@contextmanager
+def _clips(material: Material, shape: Shape, numbers: range, workers: int) -> Iterator[Iterator[Seen]]:
+    """The clips of the numbers, in order."""
+    clip = partial(material.clip, shape=shape)
+    if not (workers and numbers):
+        yield map(clip, numbers)
+        return
+    with get_context("spawn").Pool(workers) as pool:
+        yield pool.imap(clip, numbers, chunksize=8)
 
 
 def samples(

@@ -15,14 +15,14 @@ from muybridge.training.parallel import joined
 from muybridge.types import Trained
 
 
-def run(name: str, folder: Path, data: Path | None, device: str | None) -> None:
+def run(name: str, folder: Path, data: Path | None, device: str | None, workers: int) -> None:
     """Trains recipe `name` in `folder`, from where it was; on one process or, under torchrun, on several."""
     recipe = find(name)
     material = Simulated() if data is None else Filmed(data)
     with joined(device) as group:
         console = Console(stderr=True, quiet=group.rank != 0, highlight=False)
         with Lines(console) as lines:
-            stages = train(recipe, material, folder, group)
+            stages = train(recipe, material, folder, group, workers)
             for step in stages:
                 lines.hear(step)
         if group.rank == 0:

@@ -54,15 +54,14 @@ class Layer(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.norm_attention, self.norm_feed = nn.RMSNorm(width, eps=1e-6), nn.RMSNorm(width, eps=1e-6)
         self.attention = Attention(width, heads)
         self.up, self.down = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
 
     def forward(self, x: Tensor, memory: Tensor | None, seen: Tensor) -> Tensor:
         """`x` attends to `memory`, or to itself where that is None."""
-        y = self.norm_attention(x)
+        y = _normed(x)
         x = x + self.attention(y, y if memory is None else memory, seen)
-        out: Tensor = x + self.down(F.gelu(self.up(self.norm_feed(x))))
+        out: Tensor = x + self.down(F.gelu(self.up(_normed(x))))
         return out
 
 
@@ -78,7 +77,6 @@ class TextEncoder(nn.Module):
         self.queries = nn.Parameter(torch.randn(config.queries, config.width) * 0.02)
         self.readers = nn.ModuleList(Layer(config.width, config.heads) for _ in range(config.layers))
         self.resamplers = nn.ModuleList(Layer(config.width, config.heads) for _ in range(2))
-        self.norm_words, self.norm_out = nn.RMSNorm(config.width, eps=1e-6), nn.RMSNorm(config.width, eps=1e-6)
         nn.init.normal_(self.words.weight, std=0.02)
 
     def forward(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b q d"]:
@@ -90,12 +88,16 @@ class TextEncoder(nn.Module):
         seen = F.pad(ids != 0, (1, 0), value=True)
         for layer in self.readers:
             x = layer(x, None, seen)
-        x = self.norm_words(x)
+        x = _normed(x)
         out = self.queries.expand(count, -1, -1)
         for layer in self.resamplers:
             out = layer(out, x, seen)
-        features: Tensor = self.norm_out(out)
-        return features
+        return _normed(out)
+
+
+def _normed(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    """RMS norm (Zhang & Sennrich 1910.07467); the linear layer that follows has gain enough."""
+    return F.rms_norm(x, x.shape[-1:], eps=1e-6)
 
 
 def pad(prompts: Sequence[Sequence[int]], length: int | None = None) -> Int[Tensor, "b n"]:

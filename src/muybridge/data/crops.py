@@ -1,8 +1,8 @@
 """Windows cut from clips, about what moves in them: what the autoencoder learns from.
 
 A convolutional autoencoder does not need whole pictures, and a window about a moving object has four times the edges
-and motion of the frame it came from. Clips are written once into a folder of plain arrays, so every window of a batch can
-come from another clip: windows of one clip share their light and ground, and gradients would follow those.
+and motion of the frame it came from. Clips are written once into a folder of plain arrays, so that every window of a
+batch can come from another clip: windows of one clip share their light and ground, and gradients would follow those.
 """
 
 from __future__ import annotations

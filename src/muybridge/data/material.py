@@ -35,10 +35,17 @@ class Seen:
 
 
 class Material(Protocol):
-    """Clip `number` is the same whoever asks, in whatever process. `name` says to people what it is."""
+    """Clip `number` is the same whoever asks, in whatever process.
+
+    name         says to people what it is
+    grammatical  captions are of the simulator's grammar, so what they name is known without looking
+    """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def grammatical(self) -> bool: ...
 
     def clip(self, number: int, shape: Shape) -> Seen: ...
 
@@ -52,6 +59,7 @@ class Simulated:
     """Tabletop worlds; the number is the seed."""
 
     name: str = "simulated tabletop worlds"
+    grammatical: bool = True
 
     def clip(self, number: int, shape: Shape) -> Seen:
         clip = simulate(number, shape.frames, shape.height, shape.width, shape.fps)
@@ -66,6 +74,7 @@ class Filmed:
     """The MP4s with captions in a folder; the number chooses file and window. What moves is what changes."""
 
     folder: Path
+    grammatical: bool = False
 
     @property
     def name(self) -> str:

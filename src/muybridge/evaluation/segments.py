@@ -105,20 +105,20 @@ def _described(
     lab: Float32[np.ndarray, "h w 3"],
     labels: UInt8[np.ndarray, "h w"],
 ) -> Segment:
-    (top, bottom), (left, right) = ((extent.start, extent.stop) for extent in place)
-    height, width = bottom - top, right - left
+    top, left = place[0].start, place[1].start
+    height, width = inside.shape
     mask = np.zeros(labels.shape, bool)
     mask[place] = inside
     lightness = lab[..., 0] - lab[place][inside, 0].mean()
     others = (labels > 0) & (labels != word)
     layers = np.stack([4 * lightness, mask, others, np.ones(mask.shape)]).astype(np.float32)
-    down = _sampling(mask.shape[0], (top + bottom) / 2, _MARGIN * max(height, width))
-    across = _sampling(mask.shape[1], (left + right) / 2, _MARGIN * max(height, width))
+    down = _sampling(labels.shape[0], top + height / 2, _MARGIN * max(height, width))
+    across = _sampling(labels.shape[1], left + width / 2, _MARGIN * max(height, width))
     crop = down @ layers @ across.T
     crop[3] = 1 - crop[3]
     touching = mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum()
     lengths = np.log(np.array([height, width, np.sqrt(inside.sum())]) / SIDE)
-    measures = np.array([*lengths, bottom / SIDE, touching / (2 * (height + width))], np.float32)
+    measures = np.array([*lengths, (top + height) / SIDE, touching / (2 * (height + width))], np.float32)
     return Segment(_COLOURS[word - 1], top, left, inside, crop, measures)
 
 

@@ -43,8 +43,8 @@ _ROOKS = (np.array([[1, 5], [7, 3], [3, 9], [9, 11], [5, 15], [15, 7], [11, 1], 
 _HALF_PIXEL = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 _TILE = 8
 _AURA = 1.6  # a geom takes sky within this many times its reach of its bounding sphere
-_SHINE, _LEVELS, _BRIGHTEST = 0.045, 16384, 4.0
-
+_SHINE = 0.045  # share of light that a surface mirrors: matte plastic
+_LEVELS, _BRIGHTEST = 16384, 4.0  # of the tone curve's table
 
 # Records, because numba reads their fields through a bare pointer; views of arrays would be counted in every loop.
 _VECTOR, _MATRIX = (np.float64, 3), (np.float64, (3, 3))
@@ -149,6 +149,8 @@ def _check(geoms: Geoms, camera: Camera, look: Look, height: int, width: int) ->
         raise ValueError(f"geom kinds {unknown} cannot be rendered: use sphere, capsule, cylinder or box")
     if look.pattern not in PATTERNS:
         raise ValueError(f"ground pattern {look.pattern!r} is unknown: use one of {', '.join(PATTERNS)}")
+    if abs(np.linalg.norm(look.sun) - 1) > 1e-3:
+        raise ValueError(f"the look's sun has length {np.linalg.norm(look.sun):.3f}: make it a unit vector")
     if frames and camera.pose[:, 2, 3].min() <= 0:
         raise ValueError("a camera is on or under the ground (z <= 0): lift it")
     if np.any(camera.intrinsics[:, 0, 1]):
@@ -696,6 +698,7 @@ def _backdrop(studio, d):
 
 @_kernel
 def _shade_ground(scene, studio, rays, near, patch, d, t):
+    """Matte ground in sun and sky, with a little of the colour of what stands near, that fades into the horizon."""
     low = studio.backdrop[0]
     far, fade = t * t * _dot(d, d), 0.0
     if far > studio.fade_start * studio.fade_start:
@@ -707,7 +710,6 @@ def _shade_ground(scene, studio, rays, near, patch, d, t):
     sun = _sunlight(scene, studio, near, patch, p, t * rays.pixel)
     sky, glow = _skylight(scene, near, patch, p, (0.0, 0.0, 1.0))
     sun *= max(0.0, studio.sun[2])
-    red, green, blue = 0.0, 0.0, 0.0
     ground, color, ambient = studio.ground, studio.sun_color, studio.sky
     red = _mix(ground[0, 0], ground[1, 0], share) * (sun * color[0] + ambient[0] * (sky + 0.4 * glow[0]))
     green = _mix(ground[0, 1], ground[1, 1], share) * (sun * color[1] + ambient[1] * (sky + 0.4 * glow[1]))
@@ -737,12 +739,14 @@ def _surface(geom, rays, face, d, t):
 
 @_kernel
 def _shade_geom(scene, studio, rays, near, patch, i, p, n, d, t):
+    """Matte plastic in sun, sky and bounce."""
     geom = scene[i]
     facing = _dot(n, studio.sun)
     sun = _sunlight(scene, studio, near, patch, p, t * rays.pixel) if facing > -studio.spread else 0.0
     sky, glow = _skylight(scene, near, patch, p, n)
     soft = max(studio.spread, 0.02)
     lambert = facing if facing >= soft else max(0.0, facing + soft) ** 2 / (4 * soft)
+    # A highlight after Blinn and Phong (exponent 32) and a sheen at grazing angles.
     inverse = 1 / math.sqrt(_dot(d, d))
     view = -_dot(n, d) * inverse
     h = (studio.sun[0] - d[0] * inverse, studio.sun[1] - d[1] * inverse, studio.sun[2] - d[2] * inverse)
@@ -753,6 +757,7 @@ def _shade_geom(scene, studio, rays, near, patch, i, p, n, d, t):
     shine = sun * _SHINE * 6.0 * gloss * gloss * min(1.0, max(0.0, facing) * 8)
     rim = (1 - max(0.0, view)) ** 2
     rim = _SHINE + 0.25 * rim * rim
+    # Sky from above, bounce from below; there is little of that where the geom itself shades the ground.
     up = 0.5 + 0.5 * n[2]
     contact = max(p[2], 0.0) / (max(p[2], 0.0) + 0.35 * geom.reach)
     above, below = sky * up, (1 - up) * contact

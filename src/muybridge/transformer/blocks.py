@@ -17,27 +17,26 @@ from muybridge.transformer.rope import rotate
 class Projection(nn.Module):
     """A stream's way into and out of attention: queries, keys and values with QK-norm (Dehghani et al. 2302.05442).
 
-    A stream that is read by others but does not read itself (`reads` false) has keys and values alone.
+    Only products of queries and keys count, so one of them has a gain. A stream that is read by others but does not
+    read itself (`reads` false) has keys and values alone.
     """
 
     def __init__(self, width: int, heads: int, reads: bool = True) -> None:
         super().__init__()
         self.heads = heads
         self.key_value = nn.Linear(width, 2 * width, bias=False)
-        self.key_norm = nn.RMSNorm(width // heads, eps=1e-6)
         if reads:
             self.query = nn.Linear(width, width, bias=False)
-            self.query_norm = nn.RMSNorm(width // heads, eps=1e-6)
+            self.gain = nn.Parameter(torch.ones(width // heads))
             self.out = nn.Linear(width, width, bias=False)
 
     def queries(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b k n e"]:
         q = rearrange(self.query(x), "b n (k e) -> b k n e", k=self.heads)
-        normed: Tensor = self.query_norm(q)
-        return normed.to(q.dtype)
+        return _normed(q) * self.gain.to(q.dtype)
 
     def keys_values(self, x: Float[Tensor, "b n d"]) -> tuple[Float[Tensor, "b k n e"], Float[Tensor, "b k n e"]]:
         k, v = rearrange(self.key_value(x), "b n (z k e) -> z b k n e", z=2, k=self.heads)
-        return self.key_norm(k).to(v.dtype), v
+        return _normed(k), v
 
 
 class FeedForward(nn.Module):
@@ -64,15 +63,11 @@ class JointBlock(nn.Module):
     def __init__(self, width: int, heads: int, expansion: int, text_expansion: int, last: bool = False) -> None:
         super().__init__()
         self.offsets = nn.Parameter(torch.zeros(6, width))
-        self.norm_attention = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
-        self.norm_feed = nn.RMSNorm(width, eps=1e-6, elementwise_affine=False)
         self.attention = Projection(width, heads)
         self.feed = FeedForward(width, expansion * width)
-        self.text_norm_attention = nn.RMSNorm(width, eps=1e-6)
         self.text_attention = Projection(width, heads, reads=not last)
         self.last = last
         if not last:
-            self.text_norm_feed = nn.RMSNorm(width, eps=1e-6)
             self.text_feed = FeedForward(width, text_expansion * width)
 
     def forward(
@@ -86,9 +81,9 @@ class JointBlock(nn.Module):
         t, words = frames.shape[1], text.shape[1]
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (modulation + self.offsets).unbind(dim=3)
 
-        x = self.norm_attention(frames) * (1 + scale_a) + shift_a
+        x = _normed(frames) * (1 + scale_a) + shift_a
         x = rearrange(x, "b t s d -> b (t s) d")
-        y = self.text_norm_attention(text)
+        y = _normed(text)
         keys, values = self.attention.keys_values(x)
         text_keys, text_values = self.text_attention.keys_values(y)
         keys, values = torch.cat([text_keys, rotate(keys, turn)], dim=2), torch.cat([text_values, values], dim=2)
@@ -98,11 +93,16 @@ class JointBlock(nn.Module):
         else:
             attended = _attend(torch.cat([self.text_attention.queries(y), queries], dim=2), keys, values, mask)
             text = text + self.text_attention.out(attended[:, :words])
-            text = text + self.text_feed(self.text_norm_feed(text))
+            text = text + self.text_feed(_normed(text))
             attended = attended[:, words:]
         frames = frames + gate_a * rearrange(self.attention.out(attended), "b (t s) d -> b t s d", t=t)
-        frames = frames + gate_f * self.feed(self.norm_feed(frames) * (1 + scale_f) + shift_f)
+        frames = frames + gate_f * self.feed(_normed(frames) * (1 + scale_f) + shift_f)
         return frames, text
+
+
+def _normed(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    """RMS norm (Zhang & Sennrich 1910.07467); the linear layer that follows has gain enough."""
+    return F.rms_norm(x, x.shape[-1:], eps=1e-6)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Float[Tensor, "b n d"]:

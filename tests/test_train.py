@@ -1,0 +1,103 @@
+"""The whole training journey with the tiny recipe: on worlds, on footage, interrupted and not."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from muybridge.data.material import Filmed, Simulated
+from muybridge.generate import load
+from muybridge.recipes import RECIPES, find
+from muybridge.simulation import simulate
+from muybridge.storage.checkpoint import load as load_checkpoint
+from muybridge.storage.video import write_mp4
+from muybridge.train import train
+from muybridge.training.parallel import Group
+from muybridge.types import Condition, Trained
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished training."""
+    folder = tmp_path_factory.mktemp("tiny")
+    steps = list(train(find("tiny"), Simulated(), folder, Group(), workers=0))
+    stages = list(dict.fromkeys(name for name, event in steps if isinstance(event, Trained)))
+    assert stages == ["autoencoder", "words", "stills", "clips"]
+    return folder
+
+
+def test_the_checkpoint_generates(run: Path) -> None:
+    model = load(run / "model")
+    clip = model.generate(Condition("a red ball", frames=9, height=64, width=64), seed=1)[0]
+    assert clip.frames.shape == (9, 64, 64, 3)
+    assert model.config["trained"]["frames"] == 9
+
+
+def test_latents_have_unit_variance(run: Path) -> None:
+    from muybridge.data.shards import Shards
+
+    latents = Shards(run / "latents-9", batch=4).batch(0).latent
+    assert latents is not None
+    assert 0.7 < float(latents.std()) < 1.4
+
+
+def test_a_finished_training_is_not_done_again(run: Path) -> None:
+    assert not [
+        event for _, event in train(find("tiny"), Simulated(), run, Group(), workers=0) if isinstance(event, Trained)
+    ]
+
+
+def test_killed_and_resumed_is_uninterrupted(run: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle, then the same command again: the same checkpoint, byte for byte."""
+    command = [sys.executable, "-m", "muybridge.cli", "train", "tiny", "-o", str(tmp_path / "run"), "--workers", "0"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "run" / "stills" / "state.safetensors").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "run" / "model").exists(), "the kill came too late to test anything"
+    subprocess.run(command, check=True, capture_output=True)
+    assert load_checkpoint(tmp_path / "run" / "model").digest == load_checkpoint(run / "model").digest
+
+
+def test_footage(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for seed in range(3):
+        clip = simulate(seed, frames=17, height=64, width=64)
+        write_mp4(films / f"{seed}.mp4", clip.rgb, 15.0)
+        (films / f"{seed}.txt").write_text("a crane unloads a ship\n")
+    list(train(find("tiny"), Filmed(films), tmp_path / "run", Group(), workers=0))
+    model = load(tmp_path / "run" / "model")
+    assert "crane" in model.vocabulary.words
+    assert "films" in model.config["learnt_from"]
+
+
+def test_every_recipe_fits_together() -> None:
+    for name, recipe in RECIPES.items():
+        assert recipe.name == name
+        assert recipe.autoencoder.channels == recipe.transformer.channels
+        assert recipe.transformer.width % recipe.transformer.heads == 0
+        assert recipe.transformer.text_width % recipe.text_heads == 0
+        side = recipe.autoencoder.spatial_stride * recipe.transformer.patch
+        assert recipe.height % side == recipe.width % side == 0
+        assert dataclasses.is_dataclass(recipe)
+
+
+def test_unknown_recipe_names_the_known() -> None:
+    with pytest.raises(ValueError, match=r"tiny, nano, small, base"):
+        find("huge")
+
+
+def test_pixels_are_the_materials(run: Path) -> None:
+    recipe = find("tiny")
+    cached = np.load(run / "pixels" / "clips-00000.npy")
+    seen = Simulated().clip(2, recipe.shape(recipe.learn_autoencoder.clip_frames))
+    np.testing.assert_array_equal(cached[2, ..., :3], seen.rgb)
