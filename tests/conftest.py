@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from tiny_models import AUTOENCODER, TRANSFORMER, drawn
+
+import muybridge
+from muybridge.conditioning.text import TextConfig, TextEncoder
+from muybridge.conditioning.vocabulary import Vocabulary
+from muybridge.simulation import VOCABULARY
+from muybridge.tokenizer.autoencoder import VideoAutoencoder
+from muybridge.transformer.model import VideoTransformer
 
 
 @pytest.fixture(scope="session")
@@ -13,29 +22,21 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
+def child_environment() -> dict[str, str]:
+    """For processes that tests start: they find this package wherever they run, and take one core."""
+    home = str(Path(muybridge.__file__).parents[1])
+    paths = [home, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+
+
 def build_tiny_model(folder: Path, still_psnr: float | None = None) -> Path:
     """Writes a model that makes 9 frames of 48x32 in 2 steps: noise, but noise that depends on every input."""
-    import torch
-
-    import muybridge
-    from muybridge.conditioning.text import TextConfig, TextEncoder
-    from muybridge.conditioning.vocabulary import Vocabulary
-    from muybridge.simulation import VOCABULARY
-    from muybridge.tokenizer.autoencoder import AutoencoderConfig, VideoAutoencoder
-    from muybridge.transformer.model import TransformerConfig, VideoTransformer
-
     vocabulary = Vocabulary.of(VOCABULARY)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        autoencoder = VideoAutoencoder(
-            AutoencoderConfig(channels=4, coarse=8, fine=8, encoder_blocks=(1, 1), decoder_blocks=(1, 1))
-        )
-        text = TextEncoder(TextConfig(len(vocabulary), width=16, layers=1, heads=2, queries=3))
-        transformer = VideoTransformer(
-            TransformerConfig(channels=4, width=32, layers=2, heads=2, expansion=2, text_width=16)
-        )
-        for weight in transformer.parameters():  # what starts at zero would hide what reaches the output
-            torch.nn.init.normal_(weight, std=0.2)
+    autoencoder = VideoAutoencoder(AUTOENCODER)
+    text = TextEncoder(TextConfig(len(vocabulary), width=16, layers=1, heads=2, queries=3))
+    transformer = VideoTransformer(TRANSFORMER)
+    for network in (autoencoder, text, transformer):  # what starts at zero would hide what reaches the output
+        drawn(network)
     trained: dict[str, float] = {"frames": 9, "height": 32, "width": 48, "fps": 15.0}
     if still_psnr is not None:
         trained["still_psnr"] = still_psnr

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_models import AUTOENCODER, autoencoder
 from torch import Tensor
 
 from muybridge.tokenizer.autoencoder import AutoencoderConfig, VideoAutoencoder
 from muybridge.types import Carry
-from tiny_models import AUTOENCODER, autoencoder
 
 
 @pytest.fixture(scope="module")

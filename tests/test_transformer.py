@@ -9,12 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_models import TRANSFORMER, transformer
 from torch import Tensor
 
 from muybridge.transformer.model import VideoTransformer, joint_mask, places, positions
 from muybridge.transformer.rope import rotate, rotations
 from muybridge.types import Streams
-from tiny_models import TRANSFORMER, transformer
 
 WORDS = 5
 
@@ -209,13 +209,9 @@ def test_a_new_model_predicts_nothing_and_gradient_reaches_every_weight_of_a_dra
     assert VideoTransformer(TRANSFORMER)(x, levels(), streams(x)).abs().max() == 0
     model = transformer()
     model(x, levels(), streams(x)).square().mean().backward()
-    # What the words become after the last attention is read by nobody.
-    last = f"blocks.{TRANSFORMER.layers - 1}"
-    unread = {f"{last}.text_attention.out.weight", f"{last}.text_norm_feed.weight"}
-    unread |= {f"{last}.text_feed.{side}.weight" for side in ("up", "down")} | {f"{last}.text_attention.query_norm.weight"}
     for name, parameter in model.named_parameters():
-        reached = parameter.grad is not None and parameter.grad.abs().max() > 0
-        assert reached == (name not in unread), name
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
 
 
 def test_bf16_is_near_float32(model: VideoTransformer) -> None:

@@ -1,4 +1,4 @@
-"""Networks of the real kinds, small enough for tests, with every weight drawn: also those that training starts at zero."""
+"""Networks of the real kinds, small enough for tests; every weight drawn, also those that training starts at zero."""
 
 from __future__ import annotations
 

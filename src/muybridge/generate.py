@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +27,6 @@ from muybridge.storage.video import write_mp4
 from muybridge.tokenizer.autoencoder import AutoencoderConfig, VideoAutoencoder
 from muybridge.transformer.model import TransformerConfig, VideoTransformer
 from muybridge.types import TEMPORAL_STRIDE, Condition, Event, Latent, Sampled, Streams, Video, latent_frames
-
-C = TypeVar("C")
 
 KIND = "muybridge.model"
 PARTS = ("autoencoder", "text", "transformer")
@@ -63,25 +62,26 @@ class Clip:
 
 
 class Model:
-    """A loaded checkpoint: `generate` is all that most people need, the rest is there to be looked at."""
+    """A loaded checkpoint: `generate` is all that most people need, the rest is there to be looked at.
+
+    settings  how it samples best, as measured when it was made
+    """
 
     def __init__(self, found: checkpoint.Checkpoint, name: str, device: torch.device, dtype: torch.dtype) -> None:
         config = _checked(found)
         self.name, self.hash, self.config, self.card = name, found.model_hash, config, found.card
         self.device, self.dtype = device, dtype
-        self.vocabulary = Vocabulary.from_json(found.files["vocabulary.json"])
-        self.autoencoder = VideoAutoencoder(_settings(AutoencoderConfig, config, "autoencoder"))
-        self.text = TextEncoder(_settings(TextConfig, config, "text"))
-        self.transformer = VideoTransformer(_settings(TransformerConfig, config, "transformer"))
+        with _blaming(found):
+            self.vocabulary = Vocabulary.from_json(found.files["vocabulary.json"])
+            self.autoencoder = VideoAutoencoder(AutoencoderConfig(**_tuples(config["autoencoder"])))
+            self.text = TextEncoder(TextConfig(**_tuples(config["text"])))
+            self.transformer = VideoTransformer(TransformerConfig(**_tuples(config["transformer"])))
+            self.settings = Settings(**_tuples(config["sampling"]))
+            assert len(self.vocabulary) == self.text.config.vocabulary, "another vocabulary"
         for part in PARTS:
             module = getattr(self, part)
             checkpoint.load_into(module, found.tensors[part], f"{part} of {name}")
             module.to(device).eval().requires_grad_(False)
-
-    @property
-    def settings(self) -> Settings:
-        """How this model samples best, as measured when it was made."""
-        return _settings(Settings, self.config, "sampling")
 
     def generate(
         self,
@@ -147,7 +147,7 @@ class Model:
         sides = (condition.width, condition.height)
         nearest = tuple(max(2 * side, round(size / side) * side) for size in sides)
         if sides != nearest:
-            made = "sides are multiples of {0} from {1} on, the nearest size is {2}x{3}".format(side, 2 * side, *nearest)
+            made = f"sides are multiples of {side} from {2 * side} on, the nearest size is {nearest[0]}x{nearest[1]}"
             raise ValueError(f"{sides[0]}x{sides[1]} cannot be made: {made}")
         self._check_tokens(frames, condition.height // side, condition.width // side, condition)
         if not 1 <= condition.fps <= 120:
@@ -298,19 +298,27 @@ def _checked(found: checkpoint.Checkpoint) -> Mapping[str, Any]:
     missing += [name for name in ("vocabulary.json",) if name not in found.files]
     missing += [f"{part!r} in config.json" for part in (*PARTS, "sampling", "trained") if part not in found.config]
     if not missing:
-        missing = [f"{key!r} in trained" for key in sorted(TRAINED - found.config["trained"].keys())]
+        trained = found.config["trained"]
+        numbers = {key for key, value in trained.items() if isinstance(value, int | float)}
+        missing = [f"the number {key!r} in config.json" for key in sorted(TRAINED - numbers)]
     if missing:
         raise ValueError(f"the checkpoint {found.folder} lacks {', '.join(missing)}: copy or download it again, whole")
     return {"learnt_from": "other clips", **found.config}
 
 
-def _settings(kind: type[C], config: Mapping[str, Any], part: str) -> C:
-    """The part's frozen settings. JSON has lists only, ours have tuples only."""
+@contextmanager
+def _blaming(found: checkpoint.Checkpoint) -> Iterator[None]:
+    """Settings that were damaged, or are another version's, fail in as many ways as there are settings."""
     try:
-        return kind(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in config[part].items()}
-        )
-    except (TypeError, AttributeError) as error:
+        yield
+    except Exception as error:  # the tokenizers library raises nothing narrower
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise ValueError(
-            f"config.json cannot be used, its {part!r} is damaged or of another version: {error}"
+            f"the settings in {found.folder} are damaged or of another version ({said}): "
+            "copy or download the checkpoint again, or update Muybridge"
         ) from error
+
+
+def _tuples(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON has lists only; our frozen configs have tuples only."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in numbers.items()}

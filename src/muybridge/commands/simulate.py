@@ -74,8 +74,8 @@ def run(
 
 def jobs_of(first: Job, clips: int) -> list[Job]:
     """Jobs for `clips` seeds from the first on; ValueError for what cannot be made."""
-    if not 1 <= clips <= 10_000_000:
-        raise ValueError(f"--clips is {clips}: take 1 to 10,000,000")
+    if not 1 <= clips <= 1_000_000:
+        raise ValueError(f"--clips is {clips}: take 1 to 1,000,000")
     if not 0 <= first.seed < 2**63 - clips:
         raise ValueError(f"--seed is {first.seed}: take 0 to {2**63 - clips - 1}")
     if not (first.frames >= 1 and (first.frames - 1) % 4 == 0):
@@ -181,14 +181,16 @@ def _made(jobs: list[Job], processes: int) -> Iterator[None]:
             yield
         return
     with _workers(processes) as pool:
-        for done in as_completed([pool.submit(make, job) for job in jobs]):
+        with _interrupts_ignored():  # by the processes that start here, which inherit it
+            futures = [pool.submit(make, job) for job in jobs]
+        for done in as_completed(futures):
             yield done.result()
 
 
 @contextmanager
 def _workers(processes: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that finish the clip at hand when the run is stopped, and begin no other."""
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(processes, get_context("spawn"))
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -198,8 +200,13 @@ def _workers(processes: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _write_text(path: Path, text: str) -> None:

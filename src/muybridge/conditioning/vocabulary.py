@@ -55,7 +55,7 @@ class Vocabulary:
 
     def unknown(self, text: str) -> dict[str, list[str]]:
         """The words of `text` that are read but were never seen in training, each with the nearest that were."""
-        heard = self.tokenizer.normalizer.normalize_str(_encodable(text))
+        heard = self.tokenizer.normalizer.normalize_str(encodable(text))
         pieces = [piece for piece, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(heard)]
         return {
             piece: difflib.get_close_matches(piece, self.words, n=3, cutoff=0.6)
@@ -68,9 +68,9 @@ class Vocabulary:
         return max(0, len(self._all_ids(text)) - LONGEST_PROMPT)
 
     def _all_ids(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(_encodable(text)).ids)
+        return list(self.tokenizer.encode(encodable(text)).ids)
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """`text` with bytes that are no UTF-8 (a command line may hold such) as the sign for an unreadable character."""
     return _SURROGATES.sub("\ufffd", text)

@@ -2,14 +2,15 @@
 
 1. 17 pictures of the clip, evenly spaced, are cut into coloured segments (`segments.py`), and each segment is called
    a ball, a box, a cylinder or unclear (`shapes.py`). A segment is a *sighting* if unclear is not the likeliest.
-2. A colour has as many objects as it has sightings at once in at least `PRESENT` of the pictures. Sightings are linked
-   to them by nearness. (A colour that never has two at once is one object, wherever it shows.)
+2. A colour has as many objects as it has sightings at once in at least `PRESENT` of the pictures (2 of 17). Sightings
+   are linked to them by nearness. (A colour that never has two at once is one object, wherever it shows.)
 3. The object's shape is the one with the highest probability, averaged over its sightings; so is its size. A sighting
    weighs as much as it is clear, times the square of its area (over the largest), for what is half hidden looks like
    something else. An object to which no shape is likelier than all others together has none ("").
 
 So what is hidden for long still counts, a colour that flashes up does not, and a thing that changes its colour is two.
-Two objects of one colour that always touch are taken for one, and one that something cuts in two for long is two.
+Two objects of one colour that always touch are taken for one, and one of which more than half is hidden or out of the
+picture in all pictures but one is missed. Walls and ramps have no colour, so they are no objects.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from muybridge.simulation.captions import Fact
 
 PICTURES = 17
 PRESENT = 0.1
-"""Share of the pictures in which an object has to be seen."""
+"""Share of the pictures, rounded to whole ones, in which an object has to be seen; it has to be in one at least."""
 _UNCLEAR = SHAPES.index("unclear")
 
 

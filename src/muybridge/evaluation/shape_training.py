@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
-from safetensors.torch import save_file
+from safetensors.torch import save
 from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 from muybridge.evaluation.segments import Segment, segments
 from muybridge.evaluation.shapes import SHAPES, SIZES, WEIGHTS, ShapeNet
 from muybridge.simulation.clip import Clip, simulate
+from muybridge.storage.atomic import new_file
 
 FIRST_SEED = 2**39
 CLIPS = 700
@@ -124,7 +125,8 @@ def main() -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     net = train(sample_examples(range(FIRST_SEED, FIRST_SEED + CLIPS), rng))
-    save_file(net.state_dict(), WEIGHTS)
+    with new_file(WEIGHTS) as temporary:
+        temporary.write_bytes(save(net.state_dict()))
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ NANO = Recipe(
         batch=16,
         files=24,
     ),
-    learn_words=WordsStage(TrainSettings(steps=1200, lr=1e-3, warmup=50, bf16=True), batch=32),
+    learn_words=WordsStage(TrainSettings(steps=800, lr=1e-3, warmup=50, bf16=True), batch=32),
     flow=(
         FlowStage(
             "stills",
-            TrainSettings(steps=2400, lr=1e-3, warmup=100, decay=0.1, bf16=True, compile=True, sample_every=400),
+            TrainSettings(steps=2200, lr=1e-3, warmup=100, decay=0.1, bf16=True, compile=True, sample_every=400),
             batch=32,
             clips=24_000,
             frames=1,
