@@ -16,13 +16,14 @@ WORDS = tuple(COLOURS)
 def encoded(light: np.ndarray) -> np.ndarray:
     """sRGB of linear light."""
     curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.rint(255 * curve.clip(0, 1)).astype(np.uint8)
+    pixels: np.ndarray = np.rint(255 * curve.clip(0, 1)).astype(np.uint8)
+    return pixels
 
 
 def test_oklab_of_white_and_red() -> None:
     """Reference values of the definition's own tables: white is (1, 0, 0), sRGB red (0.628, 0.225, 0.126)."""
     lab = oklab(np.array([[255, 255, 255], [255, 0, 0]], np.uint8))
-    np.testing.assert_allclose(lab, [[1, 0, 0], [0.628, 0.225, 0.126]], atol=1e-3)
+    np.testing.assert_allclose(lab, np.array([[1, 0, 0], [0.628, 0.225, 0.126]]), atol=1e-3)
 
 
 @given(word=st.sampled_from(WORDS), light=st.floats(0.12, 1.0))

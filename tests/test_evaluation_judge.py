@@ -54,7 +54,8 @@ def test_nonsense_shows_nothing(kind: str) -> None:
         "grey": np.full((9, 128, 128, 3), 128, np.uint8),
         "red": np.full((9, 128, 128, 3), (220, 47, 56), np.uint8),
     }
-    verdicts = [judge().judge(clips[kind], prompt_and_facts(seed)[1]) for seed in SEEDS]
+    shown = judge().see(clips[kind])
+    verdicts = [compare(shown, prompt_and_facts(seed)[1]) for seed in SEEDS]
     assert not any(v.right for v in verdicts), verdicts
 
 

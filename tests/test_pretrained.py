@@ -53,7 +53,7 @@ def byte_pairs(folder: Path, ends: bool) -> int:
     )
     tokenizer.train_from_iterator(CAPTIONS, trainer)
     if not ends:
-        return save_tokenizer(folder, tokenizer, eos_token="<|end|>", padding_side="left")
+        return save_tokenizer(folder, tokenizer, eos_token="<|end|>", pad_token="<|end|>", padding_side="left")
     around = processors.TemplateProcessing(
         single="<|start|> $A <|end|>", special_tokens=[("<|start|>", 0), ("<|end|>", 1)]
     )
@@ -130,7 +130,6 @@ def test_words_matter(encoder: PretrainedText) -> None:
 def test_it_gives_what_its_family_gives(encoder: PretrainedText, folder: Path) -> None:
     """Against the model of `transformers` with the tokenizer's own padding, on the right."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="right")
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     tokens = tokenizer([PROMPT, "a red ball"], padding=True, return_tensors="pt", truncation=True, max_length=PLACES)
     with torch.no_grad():
         expected = encoder.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])

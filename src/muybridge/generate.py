@@ -80,7 +80,7 @@ class Model:
             assert len(self.vocabulary) == self.text.config.vocabulary, "another vocabulary"
         for part in PARTS:
             module = getattr(self, part)
-            checkpoint.load_into(module, found.tensors[part], f"{part} of {name}")
+            checkpoint.load_into(module, found.tensors[part], f"the {part} of {name}")
             module.to(device).eval().requires_grad_(False)
 
     def generate(

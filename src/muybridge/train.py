@@ -5,6 +5,7 @@ Each stage has a folder of its own and goes on where an earlier run of it stoppe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,6 +47,9 @@ Step: TypeAlias = tuple[str, Trained | Progress]
 
 MEASURED = 64
 """Clips by which the latents' mean and deviation are measured."""
+
+PER_SHARD = 256
+"""Clips a file of the latent cache; an interruption loses at most so many."""
 
 SAMPLED = 8
 """Held-out prompts whose pictures are drawn now and then while the transformer learns."""
@@ -90,10 +94,10 @@ def learn_autoencoder(
     """The recipe's autoencoder, whose latents have about unit variance."""
     stage = recipe.learn_autoencoder
     torch.manual_seed(stage.training.seed)
-    autoencoder = VideoAutoencoder(recipe.autoencoder)
+    autoencoder, began = VideoAutoencoder(recipe.autoencoder), time.monotonic()
     for number in range(group.rank, stage.files, group.world):
         cache_pixels(folder / "pixels", number, stage.clips_a_file, material, recipe.shape(stage.clip_frames))
-        yield "pixels", Progress(number + 1, stage.files, 0.0)
+        yield "pixels", Progress(number + 1, stage.files, time.monotonic() - began)
     group.largest(0.0)  # a collective: all wait for all
     source = Crops(folder / "pixels", stage.files, stage.batch, stage.frames, stage.side)
     objective = Reconstruction(autoencoder, stage.object_weight)
@@ -170,13 +174,14 @@ def encode_clips(
     workers: int,
 ) -> Iterator[Step]:
     """Fills the cache of a stage: clips are made by processes of their own, encoded here. The other ranks wait."""
-    cache = folder / f"latents-{stage.frames}"
+    cache, began = folder / f"latents-{stage.frames}", time.monotonic()
     if group.rank == 0:
         numbers = range(cached_clips(cache) if cache.exists() else 0, stage.clips)
         with _clips(material, recipe.shape(stage.frames), numbers, workers) as clips:
             encoded = _encode(autoencoder, clips, batch=max(1, 64 // stage.frames), device=group.device)
-            made = write_shards(cache, encoded, origin=recipe.name, per_shard=256)
-        yield f"encoding {stage.name}", Progress(made, stage.clips, 0.0)
+            while (made := write_shards(cache, islice(encoded, PER_SHARD), recipe.name, PER_SHARD)) < stage.clips:
+                yield f"encoding {stage.name}", Progress(made, stage.clips, time.monotonic() - began)
+        yield f"encoding {stage.name}", Progress(made, stage.clips, time.monotonic() - began)
     group.largest(0.0)  # a collective: all wait for all
 
 

@@ -104,14 +104,15 @@ def settings_of(wish: Wish, default: Settings) -> Settings:
 
 def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
     """What the model will not do as one might expect: each a sentence."""
+    name = Path(model.name).name
     found = [*_words("prompt", condition.prompt, model), *_words("negative prompt", condition.negative, model)]
     trained = model.config["trained"]
     if (condition.width, condition.height) != (trained["width"], trained["height"]):
-        found.append(f"{model.name} learnt from {trained['width']}x{trained['height']} only: this size may look odd")
+        found.append(f"{name} learnt from {trained['width']}x{trained['height']} only: this size may look odd")
     if condition.frames > trained["frames"]:
-        found.append(f"{model.name} learnt from clips of {trained['frames']} frames: later ones may drift")
+        found.append(f"{name} learnt from clips of {trained['frames']} frames: later ones may drift")
     if condition.fps != trained["fps"]:
-        found.append(f"{model.name} learnt from {trained['fps']:g} frames a second only: motion may be off")
+        found.append(f"{name} learnt from {trained['fps']:g} frames a second only: motion may be off")
     if wish.seconds is not None and abs(condition.frames / condition.fps - wish.seconds) > 0.5 / condition.fps:
         playing = condition.frames / condition.fps
         found.append(f"clips have 1 + 4k frames: making {condition.frames}, which play {playing:.2f} s")
@@ -122,18 +123,18 @@ def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
 
 def _words(what: str, text: str, model: Model) -> Sequence[str]:
     """What is not read of a text, or not understood."""
-    known = len(model.vocabulary.ids(text))
+    name, known = Path(model.name).name, len(model.vocabulary.ids(text))
     unknown = model.vocabulary.unknown(text)
     if what == "prompt" and known == 0:
         said = f"holds no word, only {text[:20]!r}" if text.strip() else "is empty"
-        return [f"the {what} {said}: the clip may show anything that {model.name} can make"]
+        return [f"the {what} {said}: the clip may show anything that {name} can make"]
     sentences = []
     if unknown:
         named = [
             f"{word[:40]!r}" + (f" (nearest: {', '.join(near)})" if near else "") for word, near in unknown.items()
         ]
         shown = ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")
-        sentences.append(f"{model.name} has never seen these words and reads each as 'something unknown': {shown}")
+        sentences.append(f"{name} has never seen these words and reads each as 'something unknown': {shown}")
     beyond = model.vocabulary.beyond(text)
     if beyond:
         sentences.append(f"the {what} is long: its last {beyond} words are not read (the first {LONGEST_PROMPT} are)")

@@ -19,11 +19,12 @@ from torch.nn.functional import cross_entropy
 
 from muybridge.evaluation.segments import Segment, segments
 from muybridge.evaluation.shapes import SHAPES, SIZES, WEIGHTS, ShapeNet
+from muybridge.simulation.cameras import project
 from muybridge.simulation.clip import Clip, simulate
 from muybridge.storage.atomic import new_file
 
 FIRST_SEED = 2**39
-CLIPS = 700
+CLIPS = 800
 _FRAMES, _FPS = 5, 1.875  # the 2.2 s of 33 frames at 15 fps
 _UNCLEAR, _UNKNOWN = SHAPES.index("unclear"), -100  # -100: what cross_entropy leaves out
 
@@ -56,17 +57,21 @@ def examples(clip: Clip, frames: UInt8[np.ndarray, "t h w 3"]) -> Iterator[Examp
 
 
 def _labelled(segment: Segment, clip: Clip, t: int) -> Example:
-    """Clear from 45 % of the object on; unclear below 30 %, or when much of its outline is cut by the border."""
+    """Clear from 45 % of the object on; unclear below 30 %, or when its middle is out of the picture."""
     of_colour = [i for i, o in enumerate(clip.objects) if o.colour == segment.colour]
     overlap = _iou(segment.mask(*clip.instance[t].shape), clip.instance[t] == of_colour[0] + 1) if of_colour else 0.0
-    shown = float(clip.states.visible[t, of_colour[0]]) if of_colour else 0.0
-    cut = float(segment.measures[4])
-    if min(overlap, shown) < 0.3 or cut > 0.25:
-        return Example(segment, _UNCLEAR, _UNKNOWN)
-    if min(overlap, shown) < 0.45 or cut > 0.12:
-        return Example(segment, _UNKNOWN, _UNKNOWN)
+    shown = min(overlap, _shown(clip, t, of_colour[0])) if of_colour else 0.0
+    if shown < 0.45:
+        return Example(segment, _UNCLEAR if shown < 0.3 else _UNKNOWN, _UNKNOWN)
     about = clip.objects[of_colour[0]]
     return Example(segment, SHAPES.index(about.shape), SIZES.index(about.size))
+
+
+def _shown(clip: Clip, t: int, i: int) -> float:
+    """Share of an object that is not hidden; 0 if its middle is out of the picture."""
+    across, down, _ = project(clip.camera, clip.states.position)[t, i]
+    height, width = clip.instance.shape[1:]
+    return float(clip.states.visible[t, i]) if 0 < across < width and 0 < down < height else 0.0
 
 
 def _iou(a: Bool[np.ndarray, "h w"], b: Bool[np.ndarray, "h w"]) -> float:

@@ -1,0 +1,128 @@
+"""The shape of the house: rooms, which way imports run, what the command line promises."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import child_environment
+
+import muybridge
+from muybridge import cli
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "muybridge"
+
+ROOMS = {
+    "commands",
+    "conditioning",
+    "data",
+    "evaluation",
+    "flow",
+    "recipes",
+    "sampler",
+    "simulation",
+    "storage",
+    "tokenizer",
+    "training",
+    "transformer",
+    "weights",
+}
+PAGES = {"__init__", "cli", "generate", "train", "types"}
+
+VERBS = {
+    "generate": "prompt output image seconds size fps seed steps guidance solver variants model negative overwrite",
+    "inspect": "clip",
+    "models": "",
+    "simulate": "folder clips seed size frames fps processes truth",
+    "train": "recipe folder data device workers",
+}
+"""What scripts of other people rely on: a verb or an option that is taken away breaks them."""
+
+MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
+
+
+def test_every_file_is_in_a_room() -> None:
+    found = {path.parts[0] for path in MODULES if len(path.parts) > 1}
+    assert found <= ROOMS
+    assert {path.stem for path in MODULES if len(path.parts) == 1} == PAGES
+
+
+def test_the_readme_names_every_room() -> None:
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("there is no README.md yet")
+    text = readme.read_text(encoding="utf-8")
+    assert not [room for room in ROOMS if f"{room}/" not in text]
+
+
+def test_no_room_is_called_after_nothing() -> None:
+    empty = {"utils", "util", "common", "helpers", "misc", "v2", "core"}
+    assert not [path for path in MODULES if empty & {*path.parts, path.stem}]
+
+
+def test_imports_run_one_way() -> None:
+    command = shutil.which("lint-imports", path=str(Path(sys.executable).parent))
+    if command is None:
+        pytest.skip("import-linter is not installed")
+    done = subprocess.run(
+        [command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, env=child_environment(), check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_contract_knows_every_room() -> None:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = config["tool"]["importlinter"]["contracts"][0]["layers"]
+    named = {name.strip().removeprefix("muybridge.") for layer in layers for name in layer.replace("|", ":").split(":")}
+    assert named == (ROOMS | PAGES) - {"__init__", "weights"}
+
+
+def test_the_command_line_stays_what_it_was() -> None:
+    found = {name: " ".join(inspect.signature(getattr(cli, name)).parameters) for name in VERBS}
+    assert found == VERBS
+    assert set(cli.app._subcommands) == {*VERBS}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_explained(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.obey([verb, "--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    for name in VERBS[verb].split():
+        assert name.upper() in shown or f"--{name}" in shown
+    doc = inspect.getdoc(getattr(cli, verb)) or ""
+    for name in VERBS[verb].split():
+        assert f"{name}: " in doc, f"{verb} does not say what {name} is"
+
+
+def test_what_is_exported_is_explained() -> None:
+    for name in muybridge._HOMES:
+        if name != "Event":  # a union of types
+            assert inspect.getdoc(getattr(muybridge, name)), name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_a_module_says_what_it_is_for(path: Path) -> None:
+    tree = ast.parse((SOURCE / path).read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    undocumented = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node)
+    ]
+    assert not undocumented
+
+
+def test_no_import_reads_the_environment() -> None:
+    """No environment variable is read anywhere (design, 5.7)."""
+    readers = ("os.environ", "os.getenv", "getenv(")
+    found = [str(path) for path in MODULES if any(word in (SOURCE / path).read_text() for word in readers)]
+    assert not [path for path in found if not path.startswith("training/parallel")], "torchrun's own variables apart"
