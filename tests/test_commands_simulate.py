@@ -1,4 +1,4 @@
-"""`muybridge simulate`: files that say what the simulator says, whole or not at all, and the same whoever makes them."""
+"""`muybridge simulate`: files that say what the simulator says, whole or not at all, the same whoever makes them."""
 
 from __future__ import annotations
 

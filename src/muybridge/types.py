@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 TEMPORAL_STRIDE = 4
-"""Pixel frames that one latent frame stands for, the first one excepted: 1 + 4k pixel frames are 1 + k latent frames."""
+"""Pixel frames that a latent frame stands for, the first one excepted: 1 + 4k pixel frames are 1 + k latent frames."""
 
 Carry: TypeAlias = dict[str, Tensor]
 """What a streaming module remembers between chunks. Explicit: it goes in and comes out, no module keeps it."""
@@ -127,7 +127,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of something long is done. `seconds` is the time spent so far; `preview` is the clip as far as it is known."""
+    """One step of something long is done, `seconds` after it began; `preview` is the clip as far as it is known."""
 
     step: int
     steps: int

@@ -64,11 +64,10 @@ class PretrainedText:
         transformers = _transformers()
         inside = part if tokenizer_part is None else tokenizer_part
         try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(model, subfolder=inside)
             config = transformers.AutoConfig.from_pretrained(model, subfolder=part)
-            kind = _kind(transformers, config)
-            encoder = kind.from_pretrained(model, subfolder=part, dtype=dtype, use_safetensors=True)
-        except OSError as error:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(model, subfolder=inside)
+            encoder = _kind(transformers, config).from_pretrained(model, subfolder=part, dtype=dtype, use_safetensors=True)
+        except (OSError, ValueError) as error:
             place = f"{model}/{part}" if part else str(model)
             raise ValueError(
                 f"{place} holds no text encoder: give a folder or a name on the hub that has config.json, "

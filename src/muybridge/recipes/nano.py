@@ -32,7 +32,7 @@ NANO = Recipe(
             frames=1,
             levels=LevelSettings(shift=1.5),
         ),
-        # What is where is decided at levels above 0.8, of which a shift of 1.5 shows one in six, and of 5 three in five.
+        # What is where is decided at levels above 0.8. A shift of 1.5 draws one in six from there, 5 three in five.
         FlowStage(
             "layouts",
             TrainSettings(steps=1000, lr=1e-3, warmup=50, decay=0.1, bf16=True, compile=True, sample_every=250),

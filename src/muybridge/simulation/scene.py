@@ -48,7 +48,8 @@ class Look:
     sun_color, sky_color, bounce_color   key light, ambient from above, ambient from below
     ground       the two albedos of the ground's pattern; `pattern` is "plain", "checker", "stripes" or "rings",
                  `pattern_scale` its period in metres
-    backdrop     colour at the horizon and at the zenith; the ground fades into the former from `fade_start` to `fade_end` metres
+    backdrop     colour at the horizon and at the zenith
+    fade_start, fade_end  metres between which the ground fades into the horizon's colour
     """
 
     sun: Float[np.ndarray, "3"]

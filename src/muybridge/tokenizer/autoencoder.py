@@ -175,7 +175,7 @@ class VideoAutoencoder(nn.Module):
         stride = self.config.spatial_stride
         if frames % TEMPORAL_STRIDE or colours != 3 or height % stride or width % stride or 0 in video.shape:
             raise ValueError(
-                f"cannot encode {tuple(video.shape)}: a chunk has 4k frames (1 + 4k at a clip's beginning) of 3 colours, "
+                f"cannot encode {tuple(video.shape)}: a chunk has 4k frames (1 + 4k where a clip begins) of 3 colours, "
                 f"and height and width are multiples of {stride}"
             )
         groups = rearrange(video, "b (t f) c h w -> b t f c h w", f=TEMPORAL_STRIDE)

@@ -1,1 +1,1 @@
-
+"""(Noisy latent, noise levels, Streams) -> velocity: blocks, attention, rotary positions."""
