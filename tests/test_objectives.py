@@ -132,7 +132,7 @@ class Exact(VideoTransformer):
 def test_perfect_velocity_costs_nothing_and_known_frames_never_do(wrong_where_known: bool) -> None:
     objective = FlowMatching(Exact(wrong_where_known), text_encoder(), LevelSettings(prefix=1.0))
     loss, metrics = objective(of_latents())
-    assert float(loss) < 1e-9
+    assert loss.item() < 1e-9
     assert torch.equal(metrics["loss"], loss)
 
 
@@ -148,7 +148,7 @@ def test_words_are_dropped_in_their_share_only() -> None:
     other = replace(batch, text=batch.text.flip(1) if batch.text is not None else None)
     for share, differs in ((0.0, True), (1.0, False)):
         objective = flow(drop_text=share)
-        assert (float(objective(batch)[0]) != float(objective(other)[0])) == differs
+        assert (objective(batch)[0].item() != objective(other)[0].item()) == differs
 
 
 def test_levels_are_drawn_as_said() -> None:
@@ -250,7 +250,7 @@ def test_perfect_reading_is_possible() -> None:
     batch = of_sentences()
     assert batch.named is not None
     loss, metrics = perfect(batch.named)(batch)
-    assert float(loss) < 1e-6
+    assert loss.item() < 1e-6
     assert float(metrics["sentences_read"]) == 1
 
 
@@ -264,7 +264,7 @@ def test_one_mistake_spoils_a_sentence_and_nothing_s_shape_counts_for_nothing() 
     nothing = answers[:, :, 0] == CLASSES[0]
     answers[..., 1][nothing] = 2
     loss, metrics = perfect(answers)(batch)
-    assert float(loss) < 1e-6
+    assert loss.item() < 1e-6
     assert float(metrics["sentences_read"]) == 1
 
 

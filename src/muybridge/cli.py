@@ -25,7 +25,7 @@ app = tyro.extras.SubcommandApp()
 
 @app.command
 def generate(
-    prompt: Positional[str],
+    prompt: Annotated[Positional[str], arg(metavar="PROMPT")],
     output: Annotated[Path | None, arg(aliases=["-o"])] = None,
     image: Path | None = None,
     seconds: float | None = None,
@@ -86,7 +86,7 @@ def generate(
 
 
 @app.command
-def inspect(clip: Positional[Path]) -> None:
+def inspect(clip: Annotated[Positional[Path], arg(metavar="CLIP")]) -> None:
     """Print how a clip was made, and the command that makes it again.
 
     Args:
@@ -107,7 +107,7 @@ def models() -> None:
 
 @app.command
 def simulate(
-    folder: Positional[Path],
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")],
     clips: int = 8,
     seed: int = 0,
     size: str = "128x128",
@@ -139,7 +139,7 @@ def simulate(
 
 @app.command
 def train(
-    recipe: Positional[str],
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE")],
     folder: Annotated[Path | None, arg(aliases=["-o"])] = None,
     data: Path | None = None,
     device: str | None = None,

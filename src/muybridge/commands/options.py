@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import unicodedata
@@ -43,6 +44,10 @@ def outputs_of(output: Path | None, prompt: str, count: int, overwrite: bool) ->
     if output.suffix.lower() != ".mp4":
         named = f"{output}.mp4" if output.name else "clip.mp4"
         raise ValueError(f"{str(output)!r} does not end in .mp4, which is what is written: name it {named}")
+    try:
+        os.fsencode(output)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{str(output)!r} is no path that this system can have: give another name with -o") from error
     outputs = _numbered(output, count)
     for file in _files(outputs):
         if _taken(file) and not overwrite:

@@ -66,7 +66,9 @@ class PretrainedText:
         try:
             config = transformers.AutoConfig.from_pretrained(model, subfolder=part)
             tokenizer = transformers.AutoTokenizer.from_pretrained(model, subfolder=inside)
-            encoder = _kind(transformers, config).from_pretrained(model, subfolder=part, dtype=dtype, use_safetensors=True)
+            encoder = _kind(transformers, config).from_pretrained(
+                model, subfolder=part, dtype=dtype, use_safetensors=True
+            )
         except (OSError, ValueError) as error:
             place = f"{model}/{part}" if part else str(model)
             raise ValueError(

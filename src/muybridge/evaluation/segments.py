@@ -89,7 +89,7 @@ def _within(area: Place, box: Place) -> Place:
     return rows, columns
 
 
-def _scaled(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def _scaled(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "rows columns 3"]:
     height, width = picture.shape[:2]
     if min(height, width) == SIDE:
         return picture
