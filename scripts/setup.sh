@@ -5,36 +5,58 @@
 torch="${MUYBRIDGE_TORCH:-torch==2.13.0}"
 
 setup() {
-    python=""
-    for candidate in python3 python3.13 python3.12 python3.11; do
-        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-            python="$candidate"
-            break
+    python=$(find_python)
+    # Nothing to do where an earlier setup had the same requirements, or those and the tests' besides.
+    wanted="$PWD $torch $(cksum < pyproject.toml)"
+    for stamp in ".venv/setup$1" ".venv/setup[dev]"; do
+        if [ -x .venv/bin/muybridge ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+            return
         fi
     done
-    if [ -z "$python" ]; then
-        echo "Muybridge needs Python 3.11 or newer with its venv module: install one" \
-             "(Debian, Ubuntu: apt install python3 python3-venv; macOS: brew install python) and try again." >&2
+    if [ -d .venv ] && [ "$python" != .venv/bin/python ]; then
+        echo "The Python in .venv is older than 3.11, or gone: remove the folder .venv and try again." >&2
         exit 1
     fi
-    # Nothing to do where the last setup had the same requirements.
-    wanted="$torch $1 $(cksum < pyproject.toml)"
-    if [ -x .venv/bin/muybridge ] && [ "$(cat .venv/muybridge-setup 2>/dev/null)" = "$wanted" ]; then
-        return
-    fi
     echo "Setting up .venv (once; a few minutes) ..." >&2
-    [ -x .venv/bin/python ] || "$python" -m venv .venv
-    pip=".venv/bin/python -m pip --disable-pip-version-check install --quiet"
-    # PyTorch first, by itself. On Linux the build that needs no GPU is a tenth of the size of the default one; it comes
-    # from PyTorch's own index where that can be reached, else from wherever pip looks.
-    if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
-        if [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null; then
-            $pip "$torch" --index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 10 2>/dev/null \
-                || $pip "$torch"
-        else
-            $pip "$torch"
+    # pip comes last into a new environment: where it is missing, an earlier setup was interrupted.
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv .venv
+    install_torch
+    pip --editable ".$1"
+    echo "$wanted" > ".venv/setup$1"
+}
+
+# The first Python that will do: that of .venv where there is one, else a system's.
+find_python() {
+    for candidate in .venv/bin/python python3 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
         fi
+    done
+    echo "Muybridge needs Python 3.11 or newer with its venv module, and found $(found_python)." >&2
+    echo "Install one (Debian, Ubuntu: apt install python3 python3-venv; macOS: brew install python), try again." >&2
+    exit 1
+}
+
+found_python() {
+    if version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); then
+        python3 -c 'import venv, ensurepip' 2>/dev/null || version="$version without venv"
+        echo "Python $version"
+    else
+        echo "no python3"
     fi
-    $pip --editable ".$1"
-    echo "$wanted" > .venv/muybridge-setup
+}
+
+# PyTorch first, by itself: on Linux the build without CUDA is a tenth of the size of the one that pip takes by default.
+# It comes from PyTorch's own index where that answers, else from wherever pip looks; there it is as good, only larger.
+install_torch() {
+    if [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null; then
+        pip "$torch" --index-url https://download.pytorch.org/whl/cpu --retries 0 --timeout 10 2>/dev/null && return
+        echo "PyTorch's index of CPU builds has no $torch or does not answer; taking what pip finds elsewhere." >&2
+    fi
+    pip "$torch"
+}
+
+pip() {
+    .venv/bin/python -m pip --disable-pip-version-check install --quiet "$@"
 }

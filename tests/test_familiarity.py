@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from muybridge.conditioning.familiarity import Familiarity, doubts, features
 from tiny_models import autoencoder
 from torch import Tensor
 
+from muybridge.conditioning.familiarity import Familiarity, doubts, features
 from muybridge.storage.checkpoint import load_tensors, save_tensors
 
 
@@ -129,7 +129,7 @@ def test_doubts_say_what_and_the_mend(known: Familiarity) -> None:
     assert f"keeps {least - 5:.1f} dB of it, {least:.1f} or more" in sentence
     strange = encoded(STRANGE["black"][None])[0][0]
     (sentence,) = doubts(known, strange, least + 9, "nano", suits)
-    assert sentence.startswith(f"the still is unlike what nano knows (score {known.score(strange):.1f}, at most 1")
+    assert sentence.startswith(f"the still is unlike what nano knows (score {known.score(strange):.2f}, at most 1")
     assert sentence.endswith(f": it suits {suits}")
 
 

@@ -67,7 +67,7 @@ def run(
         for _ in _made(missing, min(processes, len(missing))):
             bar.advance(task)
     sheet(jobs[:SHOWN], folder / SHEET)
-    there = f", {len(jobs) - len(missing)} were there already" if len(missing) < len(jobs) else ""
+    there = f", {len(jobs) - len(missing)} already there" if len(missing) < len(jobs) else ""
     print(f"clips          {folder} ({len(missing)} made{there})")
     print(f"contact sheet  {folder / SHEET}")
 

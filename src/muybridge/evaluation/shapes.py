@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Float32
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 
 from muybridge.evaluation.segments import Segment
 
@@ -50,7 +51,8 @@ class ShapeNet(nn.Module):
         self, crop: Float[Tensor, "n 4 32 32"], measures: Float[Tensor, "n 5"]
     ) -> tuple[Float[Tensor, "n 4"], Float[Tensor, "n 4"]]:
         """Logits of the shapes and of the sizes."""
-        logits: Tensor = self.decide(torch.cat([self.look(crop), measures], dim=1))
+        seen = dropout(self.look(crop), 0.2, self.training)
+        logits: Tensor = self.decide(torch.cat([seen, measures], dim=1))
         return logits[:, : len(SHAPES)], logits[:, len(SHAPES) :]
 
     @torch.inference_mode()

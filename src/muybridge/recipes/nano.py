@@ -43,7 +43,7 @@ NANO = Recipe(
         ),
         FlowStage(
             "clips",
-            TrainSettings(steps=1500, lr=8e-4, warmup=50, decay=0.4, bf16=True, compile=True, sample_every=300),
+            TrainSettings(steps=850, lr=8e-4, warmup=50, decay=0.4, bf16=True, compile=True, sample_every=300),
             batch=6,
             clips=5_000,
             frames=33,

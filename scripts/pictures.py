@@ -1,0 +1,150 @@
+"""The pictures of README and docs:  python scripts/pictures.py [--model nano] [--folder docs/images]
+
+None is chosen: prompts and worlds are the first held-out ones, the seed is 0. --only worlds.png makes one of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+
+import muybridge
+from muybridge import Condition, Model
+from muybridge.evaluation.statistics import HELD_OUT
+from muybridge.simulation import prompt_and_facts, simulate
+
+HERO = (
+    "a small red ball rolls behind a tall blue box while the camera pans right",
+    "a large green cylinder falls to the ground next to a small yellow ball",
+    "a large orange ball rolls into a small purple box",
+    "a teal ball rolls down a ramp while the camera orbits left",
+)
+
+Frames = UInt8[np.ndarray, "t h w 3"]
+
+
+def hero(model: Model, path: Path) -> None:
+    """Four clips at a time, as a GIF."""
+    a, b, c, d = clips(model, HERO)
+    grid = np.concatenate([np.concatenate([a, b], axis=2), np.concatenate([c, d], axis=2)], axis=1)
+    first, *rest = [Image.fromarray(frame).quantize(128) for frame in grid]
+    first.save(path, save_all=True, append_images=rest, duration=round(1000 / model.config["trained"]["fps"]), loop=0)
+
+
+def samples(model: Model, path: Path) -> None:
+    """Held-out prompts, a row each."""
+    prompts = [prompt_and_facts(HELD_OUT + i)[0] for i in range(8)]
+    rows(clips(model, prompts), prompts, path, moments=3, columns=6)
+
+
+def still_to_video(model: Model, path: Path) -> None:
+    """A held-out still, and what becomes of it."""
+    condition = like_training(model, "")
+    world = simulate(HELD_OUT + 1, frames=1, height=condition.height, width=condition.width)
+    still = torch.from_numpy(world.rgb).permute(0, 3, 1, 2) / 127.5 - 1
+    (clip,) = model.generate(replace(condition, prompt=world.captions[-1], prefix=still), seed=0)
+    frames = np.concatenate([world.rgb, clip.frames[moments_of(clip.frames, 5)]])
+    captions = ["given"] + [f"{i / condition.fps:.2f} s" for i in moments_of(clip.frames, 5)]
+    muybridge.contact_sheet(frames, path, columns=6, captions=captions, title=world.captions[-1])
+
+
+def previews(model: Model, path: Path) -> None:
+    """The middle frame as it becomes clear, step by step."""
+    condition = like_training(model, HERO[0])
+    settings = replace(model.settings, preview_every=max(1, model.settings.steps // 6))
+    shown, captions = [], []
+    for event in model.sample(condition, [0], settings):
+        last = isinstance(event, muybridge.Sampled)
+        latent = event.latent if isinstance(event, muybridge.Sampled) else getattr(event, "preview", None)
+        if latent is not None:
+            frames = muybridge.to_uint8(model.decode(latent).frames[0])
+            shown.append(frames[len(frames) // 2])
+            captions.append("finished" if last else f"step {(len(shown)) * settings.preview_every}")
+    muybridge.contact_sheet(np.stack(shown), path, columns=len(shown), captions=captions, title=condition.prompt)
+
+
+def worlds(path: Path) -> None:
+    """Simulated worlds, three moments of each: what the model learns from."""
+    made = [simulate(HELD_OUT + i) for i in range(8)]
+    rows([clip.rgb for clip in made], [clip.captions[-1] for clip in made], path, moments=3, columns=6)
+
+
+def truth(path: Path) -> None:
+    """One moment of worlds in all their modalities: colour, depth, flow, instances, normals."""
+    shown, captions = [], []
+    for clip in (simulate(HELD_OUT + i) for i in range(3)):
+        near = np.clip((6 - np.nan_to_num(clip.depth[8], posinf=6)) / 4.5, 0, 1)
+        flow = np.nan_to_num(np.concatenate([clip.flow[8], np.zeros_like(clip.flow[8, ..., :1])], axis=-1))
+        labels = np.array([[40, 40, 46], *PALETTE], np.uint8)[clip.instance[8] % (len(PALETTE) + 1)]
+        grey = np.repeat(near[..., None], 3, axis=-1)
+        planes = [unit(grey), unit(flow / 12 + 0.5), labels, unit(clip.normal[8] / 2 + 0.5)]
+        shown += [clip.rgb[8], *planes]
+        captions += ["colour", "depth", "optical flow", "instances", "normals"]
+    muybridge.contact_sheet(np.stack(shown), path, columns=5, most=len(shown), captions=captions)
+
+
+PALETTE = ((230, 97, 1), (94, 60, 153), (26, 150, 65), (215, 25, 28), (44, 123, 182), (253, 184, 99))
+
+OF_THE_MODEL: dict[str, Callable[[Model, Path], None]] = {
+    "hero.gif": hero,
+    "samples.png": samples,
+    "still-to-video.png": still_to_video,
+    "previews.png": previews,
+}
+OF_THE_SIMULATOR: dict[str, Callable[[Path], None]] = {"worlds.png": worlds, "truth.png": truth}
+
+
+def clips(model: Model, prompts: Sequence[str]) -> list[Frames]:
+    return [model.generate(like_training(model, prompt), seed=0)[0].frames for prompt in prompts]
+
+
+def like_training(model: Model, prompt: str) -> Condition:
+    learnt = model.config["trained"]
+    return Condition(prompt, frames=learnt["frames"], height=learnt["height"], width=learnt["width"], fps=learnt["fps"])
+
+
+def moments_of(frames: Frames, count: int) -> list[int]:
+    return [int(i) for i in np.unique(np.linspace(0, len(frames) - 1, count).round())]
+
+
+def rows(made: Sequence[Frames], said: Sequence[str], path: Path, moments: int, columns: int) -> None:
+    """A few moments of each clip, under the first of which stands what it was asked for."""
+    shown = [frames[moments_of(frames, moments)] for frames in made]
+    captions = [
+        words for few, sentence in zip(shown, said, strict=True) for words in [sentence, *[""] * (len(few) - 1)]
+    ]
+    muybridge.contact_sheet(np.concatenate(shown), path, columns=columns, most=len(captions), captions=captions)
+
+
+def unit(values: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
+    return (np.clip(values, 0, 1) * 255).astype(np.uint8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--folder", type=Path, default=Path("docs/images"))
+    parser.add_argument("--only", nargs="*", default=[*OF_THE_SIMULATOR, *OF_THE_MODEL])
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    model = muybridge.load(options.model) if set(options.only) & OF_THE_MODEL.keys() else None
+    for name in options.only:
+        path = options.folder / name
+        if name in OF_THE_SIMULATOR:
+            OF_THE_SIMULATOR[name](path)
+        elif model is not None and name in OF_THE_MODEL:
+            OF_THE_MODEL[name](model, path)
+        else:
+            parser.error(f"there is no picture {name!r}: take {', '.join([*OF_THE_SIMULATOR, *OF_THE_MODEL])}")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
