@@ -1,6 +1,7 @@
-"""The pictures of README and docs:  python scripts/pictures.py [--model nano] [--folder docs/images]
+"""More pictures for README and docs:  python scripts/pictures.py [--model nano] [--folder docs/images]
 
-None is chosen: prompts and worlds are the first held-out ones, the seed is 0. --only worlds.png makes one of them.
+hero.gif, still-to-video.png, previews.png are made by the model, with seed 0; truth.png shows what the simulator knows
+of the first held-out worlds. --only truth.png makes one of them. (benchmarks/pictures.py makes the overviews.)
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from PIL import Image
 import muybridge
 from muybridge import Condition, Model
 from muybridge.evaluation.statistics import HELD_OUT
-from muybridge.simulation import prompt_and_facts, simulate
+from muybridge.simulation import simulate
 
 HERO = (
     "a small red ball rolls behind a tall blue box while the camera pans right",
@@ -36,12 +37,6 @@ def hero(model: Model, path: Path) -> None:
     grid = np.concatenate([np.concatenate([a, b], axis=2), np.concatenate([c, d], axis=2)], axis=1)
     first, *rest = [Image.fromarray(frame).quantize(128) for frame in grid]
     first.save(path, save_all=True, append_images=rest, duration=round(1000 / model.config["trained"]["fps"]), loop=0)
-
-
-def samples(model: Model, path: Path) -> None:
-    """Held-out prompts, a row each."""
-    prompts = [prompt_and_facts(HELD_OUT + i)[0] for i in range(8)]
-    rows(clips(model, prompts), prompts, path, moments=3, columns=6)
 
 
 def still_to_video(model: Model, path: Path) -> None:
@@ -70,12 +65,6 @@ def previews(model: Model, path: Path) -> None:
     muybridge.contact_sheet(np.stack(shown), path, columns=len(shown), captions=captions, title=condition.prompt)
 
 
-def worlds(path: Path) -> None:
-    """Simulated worlds, three moments of each: what the model learns from."""
-    made = [simulate(HELD_OUT + i) for i in range(8)]
-    rows([clip.rgb for clip in made], [clip.captions[-1] for clip in made], path, moments=3, columns=6)
-
-
 def truth(path: Path) -> None:
     """One moment of worlds in all their modalities: colour, depth, flow, instances, normals."""
     shown, captions = [], []
@@ -94,11 +83,10 @@ PALETTE = ((230, 97, 1), (94, 60, 153), (26, 150, 65), (215, 25, 28), (44, 123, 
 
 OF_THE_MODEL: dict[str, Callable[[Model, Path], None]] = {
     "hero.gif": hero,
-    "samples.png": samples,
     "still-to-video.png": still_to_video,
     "previews.png": previews,
 }
-OF_THE_SIMULATOR: dict[str, Callable[[Path], None]] = {"worlds.png": worlds, "truth.png": truth}
+OF_THE_SIMULATOR: dict[str, Callable[[Path], None]] = {"truth.png": truth}
 
 
 def clips(model: Model, prompts: Sequence[str]) -> list[Frames]:
@@ -112,15 +100,6 @@ def like_training(model: Model, prompt: str) -> Condition:
 
 def moments_of(frames: Frames, count: int) -> list[int]:
     return [int(i) for i in np.unique(np.linspace(0, len(frames) - 1, count).round())]
-
-
-def rows(made: Sequence[Frames], said: Sequence[str], path: Path, moments: int, columns: int) -> None:
-    """A few moments of each clip, under the first of which stands what it was asked for."""
-    shown = [frames[moments_of(frames, moments)] for frames in made]
-    captions = [
-        words for few, sentence in zip(shown, said, strict=True) for words in [sentence, *[""] * (len(few) - 1)]
-    ]
-    muybridge.contact_sheet(np.concatenate(shown), path, columns=columns, most=len(captions), captions=captions)
 
 
 def unit(values: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:

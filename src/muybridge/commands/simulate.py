@@ -154,7 +154,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) ->
 
 
 def sheet(jobs: list[Job], path: Path) -> None:
-    """A PNG with a row for each clip: moments from first to last, the fullest caption above it."""
+    """A PNG with a row for each clip: moments from first to last."""
     from muybridge.storage.stills import contact_sheet
 
     pictures, captions = [], []
@@ -163,7 +163,7 @@ def sheet(jobs: list[Job], path: Path) -> None:
         shown = np.linspace(0, len(frames) - 1, min(MOMENTS, len(frames))).round().astype(int)
         pictures.append(frames[shown])
         captions += [f"seed {job.seed}, {i / job.fps:.2f} s" for i in shown]
-    title = "; ".join(job.file(".txt").read_text(encoding="utf-8").splitlines()[2] for job in jobs[:2])
+    title = f"Simulated worlds of seeds {jobs[0].seed} to {jobs[-1].seed}"
     frames = np.concatenate(pictures)
     contact_sheet(frames, path, columns=len(pictures[0]), most=len(frames), captions=captions, title=title)
 
