@@ -77,7 +77,9 @@ def mp4_writer(
         options = {"movflags": "faststart+use_metadata_tags", "fflags": "+bitexact"}
         with av.open(str(temporary), "w", format="mp4", options=options) as container:
             container.metadata.update(texts)
-            stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
+            # x264's macroblock tree gives other bytes for the same frames now and then.
+            how = {"crf": str(crf), "preset": "medium", "x264-params": "mbtree=0"}
+            stream = container.add_stream("libx264", rate=rate, options=how)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             context = stream.codec_context
             context.thread_count = 1
