@@ -30,8 +30,8 @@ NOTES = (
     " every frame has a noise level of its own",
     "LTX, Wan: video attends to itself, then to the text (cross-attention; the text stays as it is); one noise level a"
     " clip. Cross-attention costs parameters, so a layer of theirs is larger, and they have fewer",
-    "video parameters: without those that only text meets (embedding of words, keys and values of cross-attention, our"
-    " text stream)",
+    "video parameters: without those that only text meets (embedding of words, keys and values of cross-attention,"
+    " our text stream)",
 )
 TEXT_ONLY = ("text_in", "text_attention", "text_feed", "caption_projection", "text_embedder", "attn2.to_k", "attn2.to_v",
              "attn2.norm_k")  # fmt: skip
