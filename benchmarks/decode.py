@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import AutoencoderKLLTXVideo, AutoencoderKLWan
 from measuring import Spread, Work, everything_drawn, fastest, machine, ratio, report, take_turns
 from rich.table import Table
 from torch import Tensor, nn
@@ -24,9 +24,9 @@ from muybridge.recipes.tiny import TINY
 from muybridge.tokenizer.autoencoder import AutoencoderConfig, VideoAutoencoder
 
 NOTES = (
-    "compression: numbers a pixel of three colours, 1 latent number for so many pixels",
+    "pixels/number: compression, so many pixels (of three colours) to one number of the latent",
     "reduced: the same compression with narrower layers; LTX comparable: reduced, at our compression",
-    "the first variant of ours that `muybridge generate` uses is bf16 autocast",
+    "`muybridge generate` decodes under bf16 autocast, where the processor has it",
 )
 REDUCED_LTX: Mapping[str, Any] = {
     "block_out_channels": (32, 64, 128, 128),
@@ -45,6 +45,8 @@ TINY_LTX: Mapping[str, Any] = {
     "layers_per_block": (1, 1, 1, 1, 1),
     "decoder_layers_per_block": (1, 1, 1, 1, 1),
 }
+WanAutoencoder: Any = diffusers.AutoencoderKLWan
+LtxAutoencoder: Any = diffusers.AutoencoderKLLTXVideo
 PRECISIONS = ("fp32", "bf16 autocast", "bf16 weights")
 
 
@@ -67,12 +69,12 @@ def ours(config: AutoencoderConfig) -> Contender:
 
 
 def wan(base: int) -> Contender:
-    return Contender(lambda: AutoencoderKLWan(base_dim=base), 16, 8)
+    return Contender(lambda: WanAutoencoder(base_dim=base), 16, 8)
 
 
 def ltx(config: Mapping[str, Any], stride: int = 32, temporal_stride: int = 8) -> Contender:
     channels = config.get("latent_channels", 128)
-    return Contender(lambda: AutoencoderKLLTXVideo(**config), channels, stride, temporal_stride)
+    return Contender(lambda: LtxAutoencoder(**config), channels, stride, temporal_stride)
 
 
 FULL = {

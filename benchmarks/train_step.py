@@ -12,10 +12,11 @@ import argparse
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+import diffusers
 import torch
 import torch.nn.functional as F
-from diffusers import LTXVideoTransformer3DModel, WanTransformer3DModel
 from einops import rearrange
 from measuring import Spread, everything_drawn, fastest, machine, ratio, report, take_turns
 from rich.table import Table
@@ -33,8 +34,12 @@ NOTES = (
     "video parameters: without those that only text meets (embedding of words, keys and values of cross-attention,"
     " our text stream)",
 )
-TEXT_ONLY = ("text_in", "text_attention", "text_feed", "caption_projection", "text_embedder", "attn2.to_k", "attn2.to_v",
-             "attn2.norm_k")  # fmt: skip
+OURS_TEXT_ONLY = ("text_in", "text_attention", "text_feed")
+THEIRS_TEXT_ONLY = ("caption_projection", "text_embedder", "attn2.to_k", "attn2.to_v", "attn2.norm_k")
+TEXT_ONLY = (*OURS_TEXT_ONLY, *THEIRS_TEXT_ONLY)
+
+LtxTransformer: Any = diffusers.LTXVideoTransformer3DModel
+WanTransformer: Any = diffusers.WanTransformer3DModel
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class Ltx(nn.Module):
         super().__init__()
         config, self.patch = task.config, task.config.patch
         places = config.channels * self.patch**2
-        self.transformer = LTXVideoTransformer3DModel(
+        self.transformer = LtxTransformer(
             in_channels=places,
             out_channels=places,
             num_attention_heads=config.heads,
@@ -96,7 +101,7 @@ class Ltx(nn.Module):
         _, t, _, rows, columns = latent.shape
         p = self.patch
         tokens = rearrange(latent, "b t c (h p) (w q) -> b (t h w) (c p q)", p=p, q=p)
-        out = self.transformer(
+        out: Tensor = self.transformer(
             tokens, text, 1000 * level, None, num_frames=t, height=rows // p, width=columns // p, return_dict=False
         )[0]
         return rearrange(out, "b (t h w) (c p q) -> b t c (h p) (w q)", t=t, h=rows // p, p=p, q=p)
@@ -108,7 +113,7 @@ class Wan(nn.Module):
     def __init__(self, task: Task) -> None:
         super().__init__()
         config = task.config
-        self.transformer = WanTransformer3DModel(
+        self.transformer = WanTransformer(
             patch_size=(1, config.patch, config.patch),
             num_attention_heads=config.heads,
             attention_head_dim=config.width // config.heads,
@@ -121,7 +126,7 @@ class Wan(nn.Module):
 
     def forward(self, latent: Tensor, level: Tensor, text: Tensor) -> Tensor:
         clip = rearrange(latent, "b t c h w -> b c t h w")
-        out = self.transformer(clip, 1000 * level, text, return_dict=False)[0]
+        out: Tensor = self.transformer(clip, 1000 * level, text, return_dict=False)[0]
         return rearrange(out, "b c t h w -> b t c h w")
 
 
@@ -145,7 +150,8 @@ def training_step(network: nn.Module, task: Task) -> Callable[[], None]:
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             predicted = network(latent, level, text)
-        F.mse_loss(predicted.float(), target).backward()
+        loss = F.mse_loss(predicted.float(), target)
+        torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
