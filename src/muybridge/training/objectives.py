@@ -131,7 +131,7 @@ class LevelSettings:
     drop_text      share of clips that are learnt without their words, for classifier-free guidance
     """
 
-    shift: float = 1.5
+    shift: float = 5.0
     per_frame: float = 0.2
     prefix: float = 0.3
     context_noise: float = 0.1
