@@ -36,15 +36,7 @@ class ShapeNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.look = nn.Sequential(
-            nn.Conv2d(4, 16, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(32, 48, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Flatten(),
-        )
+        self.look = nn.Sequential(*_halved(4, 16), *_halved(16, 32), *_halved(32, 48), nn.Flatten())
         self.decide = nn.Sequential(nn.Linear(48 * 16 + 5, 64), nn.ReLU(), nn.Linear(64, len(SHAPES) + len(SIZES)))
 
     def forward(
@@ -63,6 +55,11 @@ class ShapeNet(nn.Module):
         measures = torch.from_numpy(np.stack([s.measures for s in segments]))
         shape, size = self(crops, measures)
         return Guess(shape.softmax(-1).numpy(), size.softmax(-1).numpy())
+
+
+def _halved(channels: int, out: int) -> tuple[nn.Module, ...]:
+    """A convolution to half the rows and columns."""
+    return nn.Conv2d(channels, out, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()
 
 
 def load_shapes(path: Path = WEIGHTS) -> ShapeNet:

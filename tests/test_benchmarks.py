@@ -1,0 +1,60 @@
+"""The benchmarks run, at toy sizes, and write what they promise; what they measure is not looked at."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import child_environment
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+needs_diffusers = pytest.mark.skipif(importlib.util.find_spec("diffusers") is None, reason="diffusers is not installed")
+
+
+def figures(script: str, *options: str, folder: Path) -> Any:
+    path = folder / "figures.json"
+    command = [sys.executable, str(BENCHMARKS / script), *options, "--json", str(path)]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(path.read_text())
+
+
+def test_generate(tiny_model: Path, tmp_path: Path) -> None:
+    options = ["--model", str(tiny_model), "--size", "48x32", "--frames", "9", "--rounds", "1"]
+    found = figures("generate.py", *options, folder=tmp_path)
+    assert found["settings"]["steps"] == len(found["steps_seconds"]) == 2
+    assert found["generate"][0]["mebibytes"] > found["help"][0]["mebibytes"] > 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json"]
+
+
+@needs_diffusers
+def test_train_step(tmp_path: Path) -> None:
+    found = figures("train_step.py", "--tiny", "--rounds", "2", "--threads", "1", folder=tmp_path)
+    assert {name: len(values) for name, values in found["seconds"].items()} == {
+        f"{name}, eager": 2 for name in ("ours", "LTX", "Wan")
+    }
+
+
+@needs_diffusers
+def test_networks_of_the_training_step_are_of_one_size() -> None:
+    code = (
+        "import train_step as t\n"
+        "print([[t.parameters(kind(t.FULL[of]), of == 'video') for kind in t.NETWORKS.values()] for of in t.FULL])\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, cwd=BENCHMARKS, check=False)
+    assert done.returncode == 0, done.stderr
+    for ours, *theirs in json.loads(done.stdout):
+        assert all(abs(count / ours - 1) < 0.05 for count in theirs), (ours, theirs)
+
+
+@needs_diffusers
+def test_decode(tmp_path: Path) -> None:
+    found = figures("decode.py", "--tiny", "--rounds", "1", "--threads", "1", folder=tmp_path)
+    assert set(found["fastest"]) == {"ours", "Wan, reduced", "LTX, reduced"}
+    assert found["ratio_of_fastest"]["ours"]["median"] == 1
