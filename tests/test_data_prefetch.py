@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -115,3 +116,13 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_leaves_the_trainer_its_batch(number: signal.Signals) -> None:
+    with Prefetch(Who(), workers=1) as ahead:
+        worker = seeds(ahead.batch(0))[0]
+        assert worker != os.getpid()
+        os.kill(worker, number)
+        assert [seeds(ahead.batch(step))[0] for step in range(1, 6)] == [worker] * 5
+    assert_no_children()
