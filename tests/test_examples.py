@@ -19,6 +19,7 @@ WRITES = {
     "generate_text": ["clip.mp4", "clip.png"],
     "inspect_clip": ["again.mp4", "made.mp4"],
     "simulate_worlds": [f"world-{seed}.{kind}" for seed in range(3) for kind in ("mp4", "png")],
+    "train_tiny": ["toy", "toy.mp4"],
     "variants": [*(f"variant-{seed}.mp4" for seed in range(4)), "variants.mp4", "variants.png"],
     "watch_sampling": ["sampling.png"],
 }
@@ -47,7 +48,7 @@ def test_example(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run(name, str(tiny_model)) == 0
+    assert run(name, "toy" if name == "train_tiny" else str(tiny_model)) == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(WRITES[name])
     assert capsys.readouterr().out
     for file in tmp_path.glob("*.mp4"):
