@@ -1,55 +1,18 @@
-"""What several test files share: a model that is real in every part, and tiny."""
+"""What holds for all tests: shapes and types are checked as annotated, and there is a tiny model to be read."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from tiny_models import AUTOENCODER, TRANSFORMER, drawn
+from checked import check_shapes
 
-import muybridge
-from muybridge.conditioning.text import TextConfig, TextEncoder
-from muybridge.conditioning.vocabulary import Vocabulary
-from muybridge.simulation import VOCABULARY
-from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.transformer.model import VideoTransformer
+check_shapes()
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a checkpoint with a few thousand random weights; read it, don't write to it."""
+    from tiny_checkpoint import build_tiny_model
+
     return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-def child_environment() -> dict[str, str]:
-    """For processes that tests start: they find this package wherever they run, and take one core."""
-    home = str(Path(muybridge.__file__).parents[1])
-    paths = [home, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-
-
-def build_tiny_model(folder: Path, still_psnr: float | None = None) -> Path:
-    """Writes a model that makes 9 frames of 48x32 in 2 steps: noise, but noise that depends on every input."""
-    vocabulary = Vocabulary.of(VOCABULARY)
-    autoencoder = VideoAutoencoder(AUTOENCODER)
-    text = TextEncoder(TextConfig(len(vocabulary), width=16, layers=1, heads=2, queries=3))
-    transformer = VideoTransformer(TRANSFORMER)
-    for network in (autoencoder, text, transformer):  # what starts at zero would hide what reaches the output
-        drawn(network)
-    trained: dict[str, float] = {"frames": 9, "height": 32, "width": 48, "fps": 15.0}
-    if still_psnr is not None:
-        trained["still_psnr"] = still_psnr
-    muybridge.save_model(
-        folder,
-        name="tiny",
-        autoencoder=autoencoder,
-        text=text,
-        transformer=transformer,
-        vocabulary=vocabulary,
-        sampling=muybridge.Settings(steps=2, guidance=2.0, preview_every=1),
-        trained=trained,
-        learnt_from="nothing at all",
-        card="# tiny\n\nRandom weights, for tests.\n",
-    )
-    return folder

@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import child_environment
+from tiny_checkpoint import child_environment
 
 import muybridge
 from muybridge import cli

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import child_environment
+from tiny_checkpoint import child_environment
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 needs_diffusers = pytest.mark.skipif(importlib.util.find_spec("diffusers") is None, reason="diffusers is not installed")

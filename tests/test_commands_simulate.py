@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import child_environment
 from PIL import Image
+from tiny_checkpoint import child_environment
 
 from muybridge.cli import obey
 from muybridge.commands.simulate import Job, is_whole, make, to_json, truth

@@ -74,6 +74,13 @@ def test_people_can_read_it() -> None:
     )
 
 
+def test_the_finer_settings_are_in_the_command_where_they_are_known() -> None:
+    made = replace(MADE, shift=4, guidance_low=0.0, guidance_high=0.9, rescale=0.25, context_noise=0.05)
+    assert from_metadata(to_metadata(made)) == made
+    said = "--shift 4 --guidance-low 0 --guidance-high 0.9 --rescale 0.25 --context-noise 0.05"
+    assert f"--solver heun {said} --size" in command(made)
+
+
 def test_the_command_as_it_stands() -> None:
     assert command(MADE) == (
         "muybridge generate 'a small red ball rolls behind a tall blue box' --seed 7 --steps 25 --guidance 4.5 "

@@ -39,6 +39,11 @@ def generate(
     model: str = "nano",
     negative: str = "",
     overwrite: bool = False,
+    shift: float | None = None,
+    guidance_low: float | None = None,
+    guidance_high: float | None = None,
+    rescale: float | None = None,
+    context_noise: float | None = None,
 ) -> None:
     """Turn a sentence, and a still if you have one, into a clip.
 
@@ -62,6 +67,11 @@ def generate(
         model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
         negative: What the clip shall not show.
         overwrite: Replace files that exist.
+        shift: Above 1, more of the steps go where the noise is strong and the layout is decided.
+        guidance_low: Noise level, 0 to 1, from which on guidance is applied.
+        guidance_high: Noise level, 0 to 1, up to which guidance is applied.
+        rescale: 0 to 1: how far the contrast that guidance adds is taken back.
+        context_noise: Noise level, 0 to 1, that given frames are blurred with.
     """
     from muybridge.commands.generate import Wish, run
 
@@ -81,6 +91,11 @@ def generate(
             model,
             negative,
             overwrite,
+            shift,
+            guidance_low,
+            guidance_high,
+            rescale,
+            context_noise,
         )
     )
 

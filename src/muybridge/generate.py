@@ -17,6 +17,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 import muybridge
+from muybridge.conditioning.familiarity import Familiarity, doubts
 from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.sampler.sample import Settings, sample
@@ -78,6 +79,8 @@ class Model:
             self.transformer = VideoTransformer(TransformerConfig(**_tuples(config["transformer"])))
             self.settings = Settings(**_tuples(config["sampling"]))
             assert len(self.vocabulary) == self.text.config.vocabulary, "another vocabulary"
+            known = found.tensors.get("familiarity")
+            self.familiarity = None if known is None else Familiarity.from_tensors(known)
         for part in PARTS:
             module = getattr(self, part)
             checkpoint.load_into(module, found.tensors[part], f"the {part} of {name}")
@@ -161,23 +164,14 @@ class Model:
                 )
 
     def doubts(self, still: Float[Tensor, "3 h w"]) -> list[str]:
-        """A sentence if the still is unlike those the model learnt from: its own autoencoder cannot keep it.
-
-        The score is the PSNR of the still, encoded and decoded; the checkpoint says what it is for stills of its kind.
-        """
-        least = self.config["trained"].get("still_psnr")
-        if least is None:
+        """A sentence if the still is unlike those the model learnt from; none if the checkpoint does not know them."""
+        if self.familiarity is None:
             return []
         with self._precision():
             latent, _ = self.autoencoder.encode(still[None, None].to(self.device))
         kept = self.decode(Latent(latent, 1.0)).frames[0, 0].cpu()
         psnr = -10 * math.log10(max(1e-10, float((kept - still).square().mean()) / 4))
-        if psnr >= least:
-            return []
-        return [
-            f"the still is unlike what {self.name} learnt from, {self.config['learnt_from']}: it keeps {psnr:.1f} dB of"
-            f" it, and {least:.1f} dB or more of stills of its kind; give it such a still, or a model trained on yours"
-        ]
+        return doubts(self.familiarity, latent[0, 0].float().cpu(), psnr, self.name, self.config["learnt_from"])
 
     def provenance(self, condition: Condition, seed: int, settings: Settings) -> Provenance:
         """All that is needed to make a clip again."""
@@ -191,6 +185,11 @@ class Model:
             steps=settings.steps,
             guidance=settings.guidance,
             solver=settings.solver,
+            shift=settings.shift,
+            guidance_low=settings.guidance_interval[0],
+            guidance_high=settings.guidance_interval[1],
+            rescale=settings.guidance_rescale,
+            context_noise=settings.context_noise,
             frames=condition.frames,
             height=condition.height,
             width=condition.width,
@@ -246,16 +245,15 @@ def save_model(
     trained: Mapping[str, float],
     learnt_from: str,
     card: str,
-    more: Mapping[str, checkpoint.Tensors] | None = None,
+    familiarity: Familiarity | None = None,
 ) -> None:
     """Writes what `load` reads: three networks, the words they know, and how to use them.
 
     sampling     what measured best for this model
-    trained      the clips it learnt from: frames, height, width, fps; and still_psnr, the PSNR in dB that its
-                 autoencoder reaches on nearly all (99 %) stills of its kind, by which it doubts others
+    trained      the clips it learnt from: frames, height, width, fps
     learnt_from  the same in words, for people, e.g. "simulated tabletop worlds"
     card         the model card, Markdown: command, data, time, machine, scores
-    more         tensors of further parts by name
+    familiarity  what their stills have in common, by which others are doubted
     """
     assert trained.keys() >= TRAINED, f"trained lacks {TRAINED - trained.keys()}"
     assert autoencoder.config.channels == transformer.config.channels, "autoencoder and transformer do not fit"
@@ -275,7 +273,7 @@ def save_model(
         "autoencoder": _halved(autoencoder),
         "text": _halved(text),
         "transformer": _halved(transformer),
-        **(more or {}),
+        **({} if familiarity is None else {"familiarity": familiarity.tensors()}),
     }
     checkpoint.save(folder, config, tensors, card, {"vocabulary.json": vocabulary.to_json()})
 

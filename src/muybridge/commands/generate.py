@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 
@@ -16,6 +17,8 @@ from muybridge.generate import Clip, Model, load
 from muybridge.sampler.sample import Settings
 from muybridge.storage.stills import fit, read_still
 from muybridge.types import TEMPORAL_STRIDE, Condition
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,11 @@ class Wish:
     model: str = "nano"
     negative: str = ""
     overwrite: bool = False
+    shift: float | None = None
+    guidance_low: float | None = None
+    guidance_high: float | None = None
+    rescale: float | None = None
+    context_noise: float | None = None
 
 
 def run(wish: Wish) -> None:
@@ -94,12 +102,21 @@ def frames_of(seconds: float, fps: float) -> int:
 
 def settings_of(wish: Wish, default: Settings) -> Settings:
     """The model's own settings, with what was asked for instead."""
-    return replace(
-        default,
-        steps=default.steps if wish.steps is None else wish.steps,
-        guidance=default.guidance if wish.guidance is None else wish.guidance,
-        solver=default.solver if wish.solver is None else wish.solver,
+    low, high = default.guidance_interval
+    return Settings(
+        steps=_or(wish.steps, default.steps),
+        solver=_or(wish.solver, default.solver),
+        guidance=_or(wish.guidance, default.guidance),
+        guidance_interval=(_or(wish.guidance_low, low), _or(wish.guidance_high, high)),
+        guidance_rescale=_or(wish.rescale, default.guidance_rescale),
+        shift=_or(wish.shift, default.shift),
+        context_noise=_or(wish.context_noise, default.context_noise),
+        preview_every=default.preview_every,
     )
+
+
+def _or(said: T | None, otherwise: T) -> T:
+    return otherwise if said is None else said
 
 
 def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:

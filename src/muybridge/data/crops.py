@@ -8,6 +8,7 @@ batch can come from another clip: windows of one clip share their light and grou
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,9 @@ class Crops:
 
 
 def whole_clips(folder: Path, count: int) -> Iterator[UInt8[Tensor, "1 t 3 h w"]]:
-    """The first clips of a folder, whole: `count`, or as many as its first file has."""
-    for clip in np.load(_path(folder, 0), mmap_mode="r")[:count]:
+    """The first clips of a folder, whole: `count`, or as many as there are."""
+    files = (np.load(path, mmap_mode="r") for path in sorted(folder.glob("clips-*.npy")))
+    for clip in islice(chain.from_iterable(files), count):
         yield torch.from_numpy(np.ascontiguousarray(rearrange(clip[..., :3], "t h w c -> 1 t c h w")))
 
 

@@ -21,7 +21,8 @@ class Provenance:
     """All that decides what is in a clip: the same on the same machine makes the same frames.
 
     seed         of the noise; model, model_hash  its name or path, and the first 12 hex digits of its digest
-    steps, solver, guidance   how the sampler went
+    steps, solver, guidance   how the sampler went; so do shift, guidance_low and guidance_high (the interval), rescale
+                 and context_noise, which earlier files do not say: None, the model's own
     frames, height, width, fps   frames in all, pixels, frames a second
     image        SHA-256 of the still it started from, "" if there was none; image_name  what that file was called
     version      of Muybridge
@@ -42,6 +43,11 @@ class Provenance:
     negative: str = ""
     image: str = ""
     image_name: str = ""
+    shift: float | None = None
+    guidance_low: float | None = None
+    guidance_high: float | None = None
+    rescale: float | None = None
+    context_noise: float | None = None
 
 
 def to_metadata(provenance: Provenance) -> dict[str, str]:
@@ -51,8 +57,13 @@ def to_metadata(provenance: Provenance) -> dict[str, str]:
         f"Made by Muybridge {made.version} with {made.model} ({made.model_hash}): seed {made.seed}, {made.steps} steps "
         f"of {made.solver}, guidance {made.guidance:g}. A synthetic video."
     )
-    content = {"format": FORMAT, **asdict(made), "guidance": float(made.guidance), "fps": float(made.fps)}
+    content = {"format": FORMAT} | {name: _as_typed(name, value) for name, value in asdict(made).items()}
     return {"title": _plain(made.prompt)[:200], "comment": _plain(comment), KEY: json.dumps(content, allow_nan=False)}
+
+
+def _as_typed(name: str, value: Any) -> Any:
+    """Whole numbers where a float belongs are floats in the file, too."""
+    return float(value) if isinstance(value, int) and name in _FLOATS else value
 
 
 def from_metadata(metadata: Mapping[str, str]) -> Provenance:
@@ -87,6 +98,11 @@ def command(provenance: Provenance, output: str = "out.mp4") -> str:
         "steps": str(made.steps),
         "guidance": _number(made.guidance),
         "solver": made.solver,
+        "shift": _optional(made.shift),
+        "guidance-low": _optional(made.guidance_low),
+        "guidance-high": _optional(made.guidance_high),
+        "rescale": _optional(made.rescale),
+        "context-noise": _optional(made.context_noise),
         "size": f"{made.width}x{made.height}",
         "seconds": f"{made.frames / made.fps:.6g}",
         "fps": _number(made.fps),
@@ -113,6 +129,10 @@ def _option_words(options: Mapping[str, str]) -> list[str]:
     for name, value in options.items():
         words += [f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value] if value else []
     return words
+
+
+def _optional(value: float | None) -> str:
+    return "" if value is None else _number(value)
 
 
 def _number(value: float) -> str:
@@ -149,5 +169,7 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "str": lambda value: isinstance(value, str),
     "int": _is_integer,
     "float": _is_float,
+    "float | None": lambda value: value is None or _is_float(value),
 }
 _POSITIVE = {"steps", "frames", "height", "width", "fps"}
+_FLOATS = {field.name for field in fields(Provenance) if "float" in str(field.type)}

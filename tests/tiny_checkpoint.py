@@ -1,0 +1,47 @@
+"""A checkpoint that is real in every part, and tiny; and the environment of processes that tests start."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tiny_models import AUTOENCODER, TRANSFORMER, drawn
+
+import muybridge
+from muybridge.conditioning.familiarity import Familiarity
+from muybridge.conditioning.text import TextConfig, TextEncoder
+from muybridge.conditioning.vocabulary import Vocabulary
+from muybridge.simulation import VOCABULARY
+from muybridge.tokenizer.autoencoder import VideoAutoencoder
+from muybridge.transformer.model import VideoTransformer
+
+
+def child_environment() -> dict[str, str]:
+    """For processes that tests start: they find this package wherever they run, and take one core."""
+    home = str(Path(muybridge.__file__).parents[1])
+    paths = [home, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+
+
+def build_tiny_model(folder: Path, familiarity: Familiarity | None = None) -> Path:
+    """Writes a model that makes 9 frames of 48x32 in 2 steps: noise, but noise that depends on every input."""
+    vocabulary = Vocabulary.of(VOCABULARY)
+    autoencoder = VideoAutoencoder(AUTOENCODER)
+    text = TextEncoder(TextConfig(len(vocabulary), width=16, layers=1, heads=2, queries=3))
+    transformer = VideoTransformer(TRANSFORMER)
+    for network in (autoencoder, text, transformer):  # what starts at zero would hide what reaches the output
+        drawn(network)
+    muybridge.save_model(
+        folder,
+        name="tiny",
+        autoencoder=autoencoder,
+        text=text,
+        transformer=transformer,
+        vocabulary=vocabulary,
+        sampling=muybridge.Settings(steps=2, guidance=2.0, preview_every=1),
+        trained={"frames": 9, "height": 32, "width": 48, "fps": 15.0},
+        learnt_from="nothing at all",
+        familiarity=familiarity,
+        card="# tiny\n\nRandom weights, for tests.\n",
+    )
+    return folder
