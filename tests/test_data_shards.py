@@ -126,16 +126,16 @@ def test_batches_are_of_one_shape(tmp_path: Path) -> None:
     assert lengths == {5: 2, 2: 1}
 
 
-def test_moving_masks_travel_along(tmp_path: Path) -> None:
-    masks = torch.rand(3, 9, 4, 4, generator=torch.Generator().manual_seed(0)) > 0.5
+def test_what_stands_where_travels_along(tmp_path: Path) -> None:
+    classes = torch.randint(0, 25, (3, 5, 2, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     row = [
-        EncodedClip(clip.latent, clip.captions, clip.fps, mask) for clip, mask in zip(clips(0, 3), masks, strict=True)
+        EncodedClip(clip.latent, clip.captions, clip.fps, one) for clip, one in zip(clips(0, 3), classes, strict=True)
     ]
     write_shards(tmp_path, row)
     batch = Shards(tmp_path, 3).batch(0)
     assert batch.latent is not None
-    assert batch.moving is not None
-    assert torch.equal(batch.moving, masks[batch.latent[:, 0, 0, 0, 0].long()])
+    assert batch.classes is not None
+    assert torch.equal(batch.classes, classes[batch.latent[:, 0, 0, 0, 0].long()])
 
 
 def test_interrupted_caching_goes_on_after_the_last_whole_shard(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_models import TEXT, TRANSFORMER, autoencoder, text_encoder, transformer
+from tiny_models import TEXT, TRANSFORMER, autoencoder, drawn, text_encoder, transformer
 from torch import Tensor, nn
 
 from muybridge.conditioning.text import TextEncoder
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data.crops import Crops, cache_pixels
-from muybridge.data.material import Shape, Simulated
+from muybridge.data.material import Shape, Simulated, classes_of_places
 from muybridge.data.sentences import COLOURS, OBJECTS, SHAPES, SIZES, Sentences, named
 from muybridge.flow.paths import expand_level
 from muybridge.simulation import VOCABULARY, describe
@@ -23,6 +23,7 @@ from muybridge.training.objectives import (
     FlowMatching,
     LevelSettings,
     Reading,
+    Recogniser,
     Reconstruction,
     charbonnier,
     psnr,
@@ -35,6 +36,7 @@ from muybridge.types import Batch, Streams
 
 CLASSES = (len(COLOURS), len(SHAPES), len(SIZES))
 FRAMES = 5
+KINDS = 3
 
 
 def draw(seed: int = 0) -> torch.Generator:
@@ -66,6 +68,16 @@ def of_pixels(clips: int = 3) -> Batch:
     )
 
 
+def of_places() -> Batch:
+    return replace(of_latents(), classes=torch.randint(0, KINDS + 1, (4, FRAMES, 4, 4), generator=draw(1)))
+
+
+def recogniser() -> Recogniser:
+    module = drawn(Recogniser(TRANSFORMER, KINDS))
+    assert isinstance(module, Recogniser)
+    return module
+
+
 def of_sentences() -> Batch:
     vocabulary = Vocabulary.of(VOCABULARY)
     return Sentences(8, vocabulary.ids).batch(0)
@@ -85,10 +97,11 @@ def reading() -> Reading:
     ("objective", "batch"),
     [
         (flow(prefix=0.7, per_frame=0.5), of_latents()),
+        (FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser()), of_places()),
         (Reconstruction(autoencoder()), of_pixels()),
         (reading(), of_sentences()),
     ],
-    ids=["FlowMatching", "Reconstruction", "Reading"],
+    ids=["FlowMatching", "FlowMatching and Recogniser", "Reconstruction", "Reading"],
 )
 def test_a_clip_s_share_is_the_same_in_any_batch(objective: nn.Module, batch: Batch) -> None:
     """The loss of a batch is the mean of its clips' losses, whatever is known, moving or named in the others."""
@@ -102,12 +115,12 @@ def test_a_clip_s_share_is_the_same_in_any_batch(objective: nn.Module, batch: Ba
 
 
 def test_draws_belong_to_the_seed() -> None:
-    for drawn in (seeded_normal, seeded_uniform):
-        together = drawn(torch.tensor([1, 2, 1, 2**63 - 1]), (3, 4))
+    for one in (seeded_normal, seeded_uniform):
+        together = one(torch.tensor([1, 2, 1, 2**63 - 1]), (3, 4))
         assert torch.equal(together[0], together[2])
-        assert torch.equal(together[1:2], drawn(torch.tensor([2]), (3, 4)))
+        assert torch.equal(together[1:2], one(torch.tensor([2]), (3, 4)))
         assert not torch.equal(together[0], together[1])
-        assert not torch.equal(together, drawn(torch.tensor([1, 2, 1, 2**63 - 1]), (3, 4), salt=1))
+        assert not torch.equal(together, one(torch.tensor([1, 2, 1, 2**63 - 1]), (3, 4), salt=1))
     many = seeded_normal(torch.arange(500), (20,))
     assert abs(float(many.mean())) < 0.05
     assert abs(float(many.std()) - 1) < 0.05
@@ -141,6 +154,42 @@ def test_the_loss_of_a_new_transformer_is_the_size_of_the_velocity() -> None:
     torch.manual_seed(0)
     objective = FlowMatching(VideoTransformer(TRANSFORMER), text_encoder(), LevelSettings(prefix=0.0))
     assert abs(float(objective(of_latents())[1]["loss"]) - 2) < 0.2
+
+
+def test_a_recogniser_that_is_sure_and_right_costs_nothing() -> None:
+    """Features are one-hot in the class of each of a token's four places, which the head copies."""
+    config = TransformerConfig(channels=4, width=16, layers=2, heads=1)
+    classes = of_places().classes
+    assert classes is not None
+    module = Recogniser(config, KINDS).requires_grad_(False)
+    with torch.no_grad():
+        module.head.weight.copy_(20 * torch.eye(16))
+        module.head.bias.zero_()
+    onehot = torch.nn.functional.one_hot(classes, KINDS + 1)  # b t h w c -> b t (h w) (c p q), as tokens of frames are
+    features = onehot.reshape(4, FRAMES, 2, 2, 2, 2, 4).permute(0, 1, 2, 4, 6, 3, 5).reshape(4, FRAMES, 4, 16).float()
+    assert float(module(features, classes).max()) < 1e-6
+    assert float(module(features, (classes + 1) % (KINDS + 1)).min()) > 10
+
+
+def test_recognition_adds_its_share_and_leaves_the_flow_as_it_is() -> None:
+    objective = FlowMatching(transformer(), text_encoder(), LevelSettings(prefix=0.0), recogniser(), recognition=0.25)
+    loss, metrics = objective(of_places())
+    alone, _ = objective(of_latents())
+    torch.testing.assert_close(metrics["flow"], alone)
+    torch.testing.assert_close(loss, metrics["flow"] + 0.25 * metrics["recognition"])
+
+
+def test_a_place_shows_what_most_of_it_shows_and_small_things_count_threefold() -> None:
+    pixels = np.zeros((5, 16, 16), np.uint8)
+    pixels[0, :8, :8][:, :3] = 7  # 24 of 64 pixels
+    pixels[0, 8:, :8][:, :1] = 7  # 8 of 64
+    pixels[0, :8, 8:], pixels[0, 6:8, 8:] = 2, 9
+    pixels[4] = 5
+    assert classes_of_places(pixels, 4, 8).tolist() == [[[7, 2], [0, 0]], [[5, 5], [5, 5]]]
+    seen = Simulated().clip(3, Shape(1, 64, 64, 15.0))
+    assert seen.classes is not None
+    assert seen.classes.max() <= Simulated().classes
+    assert ((seen.classes > 0) <= seen.moving).all()
 
 
 def test_words_are_dropped_in_their_share_only() -> None:

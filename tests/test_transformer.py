@@ -7,6 +7,7 @@ from dataclasses import replace
 import hypothesis
 import pytest
 import torch
+from checked import unchecked
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import TRANSFORMER, transformer
@@ -224,7 +225,10 @@ def test_bf16_is_near_float32(model: VideoTransformer) -> None:
 
 @pytest.mark.parametrize("block_causal", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_graph_is_captured_whole(model: VideoTransformer, masked: bool, block_causal: bool) -> None:
+def test_the_graph_is_captured_whole(
+    model: VideoTransformer, masked: bool, block_causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unchecked(monkeypatch, "muybridge.transformer.model", "muybridge.transformer.blocks", "muybridge.transformer.rope")
     torch.compiler.reset()
     x = latent()
     given = streams(x, torch.tensor([[True] * WORDS, [True] + [False] * (WORDS - 1)]) if masked else None)
@@ -235,7 +239,8 @@ def test_the_graph_is_captured_whole(model: VideoTransformer, masked: bool, bloc
 
 
 @pytest.mark.slow
-def test_compiled_is_eager() -> None:
+def test_compiled_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    unchecked(monkeypatch, "muybridge.transformer.model", "muybridge.transformer.blocks", "muybridge.transformer.rope")
     torch.compiler.reset()
     x, model = latent(), transformer()
     compiled = torch.compile(model, fullgraph=True)

@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import UInt8
-from torch import nn
+from torch import Tensor, nn
 
+from muybridge.conditioning.familiarity import Familiarity
 from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data import sentences
 from muybridge.data.crops import Crops, cache_pixels, whole_clips
-from muybridge.data.material import Material, Seen, Shape
+from muybridge.data.material import Material, Seen, Shape, classes_of_places
 from muybridge.data.prefetch import Prefetch
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
 from muybridge.data.source import Source
@@ -35,18 +36,21 @@ from muybridge.recipes.recipe import FlowStage, Recipe
 from muybridge.sampler.sample import sample
 from muybridge.simulation import prompt_and_facts
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.training.objectives import FlowMatching, Reading, Reconstruction, psnr, to_pixels
+from muybridge.training.objectives import FlowMatching, Reading, Recogniser, Reconstruction, psnr, to_pixels
 from muybridge.training.parallel import Group
 from muybridge.training.settings import TrainSettings
 from muybridge.training.trainer import Sheet, Trainer
 from muybridge.transformer.model import VideoTransformer
-from muybridge.types import Progress, Sampled, Streams, Trained, latent_frames
+from muybridge.types import TEMPORAL_STRIDE, Progress, Sampled, Streams, Trained, latent_frames
 
 Step: TypeAlias = tuple[str, Trained | Progress]
 """What is being done, and how far it is."""
 
 MEASURED = 64
 """Clips by which the latents' mean and deviation are measured."""
+
+FAMILIAR, FEWEST = 1000, 100
+"""Stills by which others are told to be of another kind, and how few of them are too few for that."""
 
 PER_SHARD = 256
 """Clips a file of the latent cache; an interruption loses at most so many."""
@@ -66,9 +70,10 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
     if material.grammatical:
         yield from learn_words(recipe, text, vocabulary, folder, group, workers)
     transformer = VideoTransformer(recipe.transformer)
+    recogniser = Recogniser(recipe.transformer, material.classes) if material.classes else None
     for stage in recipe.flow:
         yield from encode_clips(recipe, stage, material, autoencoder, folder, group, workers)
-        objective = FlowMatching(transformer, text, stage.levels)
+        objective = FlowMatching(transformer, text, stage.levels, recogniser)
         draw = partial(samples, recipe, stage, objective, autoencoder, vocabulary)
         source = Shards(folder / f"latents-{stage.frames}", stage.batch, encode_text=vocabulary.ids)
         with Prefetch(source, min(workers, 1)) as ahead:
@@ -82,8 +87,9 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
             transformer=transformer,
             vocabulary=vocabulary,
             sampling=recipe.sampling,
-            trained={**trained_on(recipe), "still_psnr": still_psnr(autoencoder, folder / "pixels")},
+            trained=trained_on(recipe),
             learnt_from=material.name,
+            familiarity=familiarity(autoencoder, folder / "pixels"),
             card=card(recipe),
         )
 
@@ -117,14 +123,15 @@ def normalise(autoencoder: VideoAutoencoder, pixels: Path) -> None:
 
 
 @torch.no_grad()
-def still_psnr(autoencoder: VideoAutoencoder, pixels: Path) -> float:
-    """The PSNR in dB that 99 % of known stills are given back with: one that is not is of another kind."""
-    found = []
-    for clip in whole_clips(pixels, MEASURED):
+def familiarity(autoencoder: VideoAutoencoder, pixels: Path) -> Familiarity | None:
+    """What the stills of the cached clips have in common; None where they are too few to tell."""
+    latents, psnrs = [], []
+    for clip in whole_clips(pixels, FAMILIAR):
         still = to_pixels(clip[:, :1])
         latent, _ = autoencoder.encode(still)
-        found.append(float(psnr(autoencoder.decode(latent)[0] - still)))
-    return float(np.quantile(found, 0.01))
+        latents.append(latent[0, 0])
+        psnrs.append(psnr(autoencoder.decode(latent)[0] - still))
+    return Familiarity.fit(torch.stack(latents), torch.stack(psnrs)) if len(latents) >= FEWEST else None
 
 
 def trained_on(recipe: Recipe) -> dict[str, float]:
@@ -255,4 +262,10 @@ def _encode(
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             latents, _ = autoencoder.encode(pixels)
         for seen, latent in zip(some, latents.half().cpu(), strict=True):
-            yield EncodedClip(latent, seen.captions, seen.fps)
+            yield EncodedClip(latent, seen.captions, seen.fps, _classes(seen, autoencoder.config.spatial_stride))
+
+
+def _classes(seen: Seen, stride: int) -> Tensor | None:
+    if seen.classes is None:
+        return None
+    return torch.from_numpy(classes_of_places(seen.classes, TEMPORAL_STRIDE, stride))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer, UInt8
 from torch import Tensor
 
 TEMPORAL_STRIDE = 4
@@ -103,16 +103,18 @@ class Batch:
     moving  True where a pixel belongs to an object (the part of a clip that whole-frame losses overlook)
     latent  the video, already encoded
     text    token ids of the captions, 0 = padding
+    classes what stands at each place of the latent: 0 nothing, others 1 + a number that the material gives out
     named   what the words name: (colour, shape, size) of each object as numbers, in the order they come up
     fps     playing speed of each clip
     seed    one a clip: whatever is random in a step is drawn from it, so a clip's share of the loss does not
             depend on the batch, the process or the restart it falls into
     """
 
-    video: Int[Tensor, "b t 3 h w"] | None = None
+    video: UInt8[Tensor, "b t 3 h w"] | None = None
     moving: Bool[Tensor, "b t h w"] | None = None
     latent: Float[Tensor, "b t c h w"] | None = None
     text: Int[Tensor, "b n"] | None = None
+    classes: Integer[Tensor, "b t h w"] | None = None
     named: Int[Tensor, "b k 3"] | None = None
     fps: Float[Tensor, " b"] | None = None
     seed: Int[Tensor, " b"] | None = None

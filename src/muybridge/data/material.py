@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from einops import rearrange
 from jaxtyping import Bool, UInt8
 
 from muybridge.data.footage import Bucket, Footage
+from muybridge.data.sentences import COLOURS, SHAPES
 from muybridge.simulation import VOCABULARY, simulate
 from muybridge.simulation.captions import words
 
@@ -26,19 +28,27 @@ class Shape:
 
 @dataclass(frozen=True)
 class Seen:
-    """A clip as it is seen and said. `moving` marks the pixels that the autoencoder shall take most care of."""
+    """A clip as it is seen and said.
+
+    moving   the pixels that the autoencoder shall take most care of
+    classes  at each pixel what is seen there: 0 no object, others 1 + a number below the material's `classes`; None
+             where nobody knows
+    """
 
     rgb: UInt8[np.ndarray, "t h w 3"]
     moving: Bool[np.ndarray, "t h w"]
     captions: tuple[str, ...]
     fps: float
+    classes: UInt8[np.ndarray, "t h w"] | None = None
 
 
+@runtime_checkable
 class Material(Protocol):
     """Clip `number` is the same whoever asks, in whatever process.
 
     name         says to people what it is
     grammatical  captions are of the simulator's grammar, so what they name is known without looking
+    classes      kinds of objects that are told apart; 0 where nobody knows what is seen
     """
 
     @property
@@ -46,6 +56,9 @@ class Material(Protocol):
 
     @property
     def grammatical(self) -> bool: ...
+
+    @property
+    def classes(self) -> int: ...
 
     def clip(self, number: int, shape: Shape) -> Seen: ...
 
@@ -56,14 +69,18 @@ class Material(Protocol):
 
 @dataclass(frozen=True)
 class Simulated:
-    """Tabletop worlds; the number is the seed."""
+    """Tabletop worlds; the number is the seed, and a class is a colour with a shape."""
 
     name: str = "simulated tabletop worlds"
     grammatical: bool = True
+    classes: int = len(COLOURS) * len(SHAPES)
 
     def clip(self, number: int, shape: Shape) -> Seen:
         clip = simulate(number, shape.frames, shape.height, shape.width, shape.fps)
-        return Seen(clip.rgb, clip.instance > 0, clip.captions, clip.fps)
+        kinds = [1 + COLOURS.index(o.colour) * len(SHAPES) + SHAPES.index(o.shape) for o in clip.objects]
+        kind_of = np.zeros(256, np.uint8)  # props stay 0
+        kind_of[1 : 1 + len(kinds)] = kinds
+        return Seen(clip.rgb, clip.instance > 0, clip.captions, clip.fps, kind_of[clip.instance])
 
     def words(self) -> frozenset[str]:
         return VOCABULARY
@@ -75,6 +92,7 @@ class Filmed:
 
     folder: Path
     grammatical: bool = False
+    classes: int = 0
 
     @property
     def name(self) -> str:
@@ -93,3 +111,18 @@ class Filmed:
 
 CHANGE = 12
 """Of 255: a pixel that changes by more from one frame to the next shows something that moves."""
+
+
+def classes_of_places(
+    classes: UInt8[np.ndarray, "t h w"], temporal_stride: int, spatial_stride: int
+) -> UInt8[np.ndarray, "k i j"]:
+    """What is seen at each place of the latent, at the last pixel frame it stands for: the class with most pixels.
+
+    "No object" has to have three times as many: what is small counts too.
+    """
+    size = spatial_stride
+    blocks = rearrange(classes[::temporal_stride], "t (i y) (j x) -> t i j (y x)", y=size, x=size)
+    present = np.unique(classes)
+    pixels = np.stack([(blocks == one).sum(axis=-1) * (1 if one == 0 else 3) for one in present])
+    most: UInt8[np.ndarray, "k i j"] = present[pixels.argmax(axis=0)]
+    return most

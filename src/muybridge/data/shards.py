@@ -1,9 +1,9 @@
 """The latent cache: clips encoded once, read many times.
 
-A folder of `shard-00000.safetensors`, …: `latent` fp16 (n t c h w), `fps` (n), optionally `moving` (n t h w), and as
-JSON the captions of each clip and the origin of them all. A shard holds clips of one shape and is written as a whole or
-not at all, so an interrupted cache goes on after its last whole shard. Readers map the files and take only the slices
-they need.
+A folder of `shard-00000.safetensors`, …: `latent` fp16 (n t c h w), `fps` (n), optionally `classes` uint8 (n t h w),
+and as JSON the captions of each clip and the origin of them all. A shard holds clips of one shape and is written as a
+whole or not at all, so an interrupted cache goes on after its last whole shard. Readers map the files and take only the
+slices they need.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -29,12 +29,12 @@ from muybridge.types import Batch
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """A clip as the cache keeps it. `moving` may be of any resolution: it is handed on as it is."""
+    """A clip as the cache keeps it. `classes` says what is at each place of the latent, see `Batch`."""
 
     latent: Float[Tensor, "t c h w"]
     captions: Sequence[str]
     fps: float
-    moving: Bool[Tensor, "t h w"] | None = None
+    classes: UInt8[Tensor, "t h w"] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Shard:
     captions: tuple[tuple[str, ...], ...]
     shape: tuple[int, ...]
     origin: str
-    has_moving: bool
+    has_classes: bool
 
 
 def read_index(folder: Path) -> list[Shard]:
@@ -77,7 +77,7 @@ def write_shards(folder: Path | str, clips: Iterable[EncodedClip], origin: str =
     if shards and shards[0].origin != origin:
         raise ValueError(f"{folder} caches latents of {shards[0].origin!r}, not of {origin!r}: take another folder")
     number = len(shards)
-    for _, row in groupby(clips, key=lambda clip: (clip.latent.shape, clip.moving is None)):
+    for _, row in groupby(clips, key=lambda clip: (clip.latent.shape, clip.classes is None)):
         waiting: list[EncodedClip] = []
         for clip in row:
             waiting.append(clip)
@@ -135,10 +135,10 @@ class Shards:
         captions = [
             choose(shard.captions[row], seed) for (shard, row), seed in zip(chosen, seeds.tolist(), strict=True)
         ]
-        has_moving = all(shard.has_moving for shard, _ in chosen)
+        has_classes = all(shard.has_classes for shard, _ in chosen)
         return Batch(
             latent=torch.stack([self._read(shard, "latent", row)[: self.frames] for shard, row in chosen]).float(),
-            moving=torch.stack([self._read(shard, "moving", row) for shard, row in chosen]) if has_moving else None,
+            classes=torch.stack([self._read(shard, "classes", row) for shard, row in chosen]) if has_classes else None,
             text=token_ids(captions, self.encode_text, self.text_length) if self.encode_text else None,
             fps=torch.stack([self._read(shard, "fps", row) for shard, row in chosen]),
             seed=seeds,
@@ -153,7 +153,7 @@ class Shards:
     def _by_shape(self) -> list[list[tuple[Shard, int]]]:
         groups: dict[tuple[int, ...], list[tuple[Shard, int]]] = {}
         for shard in self.shards:
-            rows = groups.setdefault((*shard.shape, shard.has_moving), [])
+            rows = groups.setdefault((*shard.shape, shard.has_classes), [])
             rows.extend((shard, row) for row in range(len(shard.captions)))
         return list(groups.values())
 
@@ -176,8 +176,8 @@ def _write(path: Path, clips: Sequence[EncodedClip], origin: str) -> None:
         raise ValueError(
             f"{path} would hold latents that are not finite in fp16: the autoencoder is broken or unscaled"
         )
-    if clips[0].moving is not None:
-        tensors["moving"] = torch.stack([clip.moving.cpu() for clip in clips if clip.moving is not None])
+    if clips[0].classes is not None:
+        tensors["classes"] = torch.stack([clip.classes.cpu() for clip in clips if clip.classes is not None])
     about = {"origin": origin, "captions": [list(clip.captions) for clip in clips]}
     with new_file(path) as temporary:
         save_file(tensors, temporary, {"cache": json.dumps(about, ensure_ascii=False)})
@@ -189,7 +189,7 @@ def _open(path: Path) -> Shard:
             about = json.loads((file.metadata() or {})["cache"])
             captions = tuple(tuple(row) for row in about["captions"])
             shape = tuple(file.get_slice("latent").get_shape())[1:]
-            return Shard(path, captions, shape, about["origin"], "moving" in file.keys())  # noqa: SIM118
+            return Shard(path, captions, shape, about["origin"], "classes" in file.keys())  # noqa: SIM118
     except (SafetensorError, KeyError) as error:
         raise ValueError(
             f"{path} is damaged or no shard of a latent cache: remove it and make the cache anew"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ Encode: TypeAlias = Callable[[str], list[int]]
 """A caption's token ids; 0 is kept for padding."""
 
 
+@runtime_checkable
 class Source(Protocol):
     """An endless row of batches in which batch k is a function of k alone."""
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from einops import rearrange
+from jaxtyping import Bool, Float, Int, Integer, UInt8
 from torch import Tensor, nn
 
 from muybridge.conditioning.text import TextEncoder
 from muybridge.flow.paths import expand_level, interpolate, velocity
 from muybridge.flow.schedules import logit_normal_times, prefix_mask, share_levels, shift_times
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.transformer.model import VideoTransformer
+from muybridge.transformer.model import TransformerConfig, VideoTransformer
 from muybridge.types import Batch, Streams
 
 
@@ -37,7 +38,7 @@ def _generator(seed: int, salt: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_003 + salt) % 2**63)
 
 
-def to_pixels(video: Int[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t 3 h w"]:
+def to_pixels(video: UInt8[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """uint8 to [-1, 1]."""
     return video.float() / 127.5 - 1
 
@@ -138,12 +139,46 @@ class LevelSettings:
     drop_text: float = 0.1
 
 
-class FlowMatching(nn.Module):
-    """Rectified flow with a noise level for each frame: mean squared error of the velocity (Liu et al. 2209.03003)."""
+class Recogniser(nn.Module):
+    """Names what stands at each place of the latent, from what the transformer thinks half-way.
 
-    def __init__(self, transformer: VideoTransformer, text: TextEncoder, levels: LevelSettings) -> None:
+    Features that tell what is seen speed a diffusion transformer's learning up (REPA, Yu et al. 2410.06940, where they
+    are another network's). A simulator knows it, noise or not; and at levels where nothing can be seen yet, the words
+    are all there is to tell it from.
+    """
+
+    def __init__(self, config: TransformerConfig, classes: int) -> None:
+        super().__init__()
+        self.after, self.patch = config.layers // 2, config.patch
+        self.head = nn.Linear(config.width, (classes + 1) * config.patch**2)
+
+    def forward(
+        self, features: Float[Tensor, "b t s d"], classes: Integer[Tensor, "b t h w"]
+    ) -> Float[Tensor, "b t h w"]:
+        """Cross-entropy at each place."""
+        p, rows = self.patch, classes.shape[2] // self.patch
+        scores = self.head(F.rms_norm(features, features.shape[-1:], eps=1e-6)).float()
+        scores = rearrange(scores, "b t (h w) (c p q) -> b c t (h p) (w q)", h=rows, p=p, q=p)
+        return F.cross_entropy(scores, classes.long(), reduction="none")
+
+
+class FlowMatching(nn.Module):
+    """Rectified flow with a noise level for each frame: mean squared error of the velocity (Liu et al. 2209.03003).
+
+    Where the batch says what stands where, a `recogniser` adds `recognition` times its loss.
+    """
+
+    def __init__(
+        self,
+        transformer: VideoTransformer,
+        text: TextEncoder,
+        levels: LevelSettings,
+        recogniser: Recogniser | None = None,
+        recognition: float = 0.25,
+    ) -> None:
         super().__init__()
         self.transformer, self.text, self.levels = transformer, text, levels
+        self.recogniser, self.recognition = recogniser, recognition
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles the transformer, and leaves the draws of random numbers as they are."""
@@ -161,11 +196,22 @@ class FlowMatching(nn.Module):
         longest = max(1, int((batch.text != 0).sum(dim=1).max()))
         words = (batch.text * keeps_text.to(batch.text)[:, None])[:, :longest]
         streams = Streams(self.text(words), None, data, is_known, batch.fps)
-        predicted = self.transformer(interpolate(data, noise, level), level, streams).float()
-        error = (predicted - velocity(data, noise)).square()
+        noisy = interpolate(data, noise, level)
+        metrics = {}
+        if self.recogniser is None or batch.classes is None:
+            predicted, named = self.transformer(noisy, level, streams), None
+        else:
+            predicted, features = self.transformer(noisy, level, streams, tap=self.recogniser.after)
+            named = self.recogniser(features, batch.classes)
+        error = (predicted.float() - velocity(data, noise)).square()
         # Divided by all frames, known ones too: else a clip's share would hang on how much is known of the others.
         loss = (error * expand_level(~is_known, error)).mean()
-        return loss, {"loss": loss.detach()}
+        metrics["flow"] = loss.detach()
+        if named is not None:
+            naming = (named * ~is_known[:, :, None, None]).mean()
+            loss = loss + self.recognition * naming
+            metrics["recognition"] = naming.detach()
+        return loss, {"loss": loss.detach(), **metrics}
 
     def draw(
         self, seed: Int[Tensor, " b"], frames: int

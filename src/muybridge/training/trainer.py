@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from muybridge.types import Batch, Trained
 Sheet: TypeAlias = Callable[[int], UInt8[np.ndarray, "h w 3"] | None]
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What an `nn.Module` has to be to be trained: batch in, mean loss over its clips and numbers worth watching out.
 

@@ -34,20 +34,28 @@ class TransformerConfig:
 
 
 class LevelEmbedding(nn.Module):
-    """A frame's noise level as shift, scale and gate of both branches of every block."""
+    """A frame's noise level and the gist of the words, as shift, scale and gate of both branches of every block.
 
-    def __init__(self, width: int, frequencies: int = 64) -> None:
+    The gist is the mean of the words' features (as the pooled text of Esser et al. 2403.03206): what is true of the
+    whole clip reaches every place at once, and attention is left with what is where.
+    """
+
+    def __init__(self, width: int, text_width: int, frequencies: int = 64) -> None:
         super().__init__()
+        self.gist = nn.Linear(text_width, width, bias=False)
         self.frequencies = frequencies
         self.hidden = nn.Linear(2 * frequencies, width)
         self.out = nn.Linear(width, 6 * width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, level: Float[Tensor, "b t"]) -> tuple[Float[Tensor, "b t 1 6 d"], Float[Tensor, "b t 1 d"]]:
+    def forward(
+        self, level: Float[Tensor, "b t"], gist: Float[Tensor, "b e"]
+    ) -> tuple[Float[Tensor, "b t 1 6 d"], Float[Tensor, "b t 1 d"]]:
         scale = math.log(1000.0) / (self.frequencies - 1)
         angle = level[..., None] * torch.exp(scale * torch.arange(self.frequencies, device=level.device)) * math.pi
-        hidden = F.silu(self.hidden(torch.cat([angle.cos(), angle.sin()], dim=-1)))
+        angles = torch.cat([angle.cos(), angle.sin()], dim=-1)
+        hidden = F.silu(self.hidden(angles) + self.gist(gist)[:, None])
         return rearrange(self.out(hidden), "b t (z d) -> b t 1 z d", z=6), hidden[:, :, None]
 
 
@@ -61,7 +69,7 @@ class VideoTransformer(nn.Module):
         self.frames_in = nn.Linear(places, config.width)
         self.place_in = nn.Linear(4 * PLACE_FREQUENCIES, config.width, bias=False)
         self.text_in = nn.Linear(config.text_width, config.width)
-        self.level = LevelEmbedding(config.width)
+        self.level = LevelEmbedding(config.width, config.text_width)
         self.blocks = nn.ModuleList(
             JointBlock(config.width, config.heads, config.expansion, config.text_expansion, last=i == config.layers - 1)
             for i in range(config.layers)
@@ -79,22 +87,36 @@ class VideoTransformer(nn.Module):
         level: Float[Tensor, "b t"],
         streams: Streams,
         block_causal: bool = False,
-    ) -> Float[Tensor, "b t c h w"]:
-        """Velocity of `latent`, whose frames are at noise `level` each; `block_causal`: frames see their past only."""
+        tap: int | None = None,
+    ) -> Float[Tensor, "b t c h w"] | tuple[Float[Tensor, "b t c h w"], Float[Tensor, "b t s d"]]:
+        """Velocity of `latent`, whose frames are at noise `level` each; `block_causal`: frames see their past only.
+
+        With `tap`, also what the frames' tokens are after so many blocks.
+        """
         p = self.config.patch
         _, t, _, rows, columns = latent.shape
         rows, columns = rows // p, columns // p
         tokens = rearrange(latent, "b t c (h p) (w q) -> b t (h w) (c p q)", p=p, q=p)
         frames = self.frames_in(tokens) + self.place_in(places(rows, columns, latent.device))
         text = self.text_in(streams.text)
-        modulation, hidden = self.level(level)
+        modulation, hidden = self.level(level, gist(streams.text, streams.text_mask))
         turn = rotations(positions(t, rows, columns, streams.fps), self.config.width // self.config.heads)
         mask = joint_mask(t, rows * columns, text.shape[1], streams.text_mask, block_causal, latent.device)
-        for block in self.blocks:
+        tapped = frames
+        for number, block in enumerate(self.blocks, start=1):
             frames, text = block(frames, text, modulation, turn, mask)
+            tapped = frames if number == tap else tapped
         shift, scale = self.modulation_out(hidden).chunk(2, dim=-1)
         out: Tensor = self.frames_out(self.norm_out(frames) * (1 + scale) + shift)
-        return rearrange(out, "b t (h w) (c p q) -> b t c (h p) (w q)", h=rows, p=p, q=p)
+        out = rearrange(out, "b t (h w) (c p q) -> b t c (h p) (w q)", h=rows, p=p, q=p)
+        return out if tap is None else (out, tapped)
+
+
+def gist(text: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"] | None) -> Float[Tensor, "b d"]:
+    """The mean of the words' features, padding left out."""
+    if mask is None:
+        return text.mean(dim=1)
+    return (text * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
 
 
 PLACE_FREQUENCIES = 8
