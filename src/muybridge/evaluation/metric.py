@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -33,6 +33,7 @@ class Sample:
     facts: tuple[Fact, ...] | None = None
 
 
+@runtime_checkable
 class Metric(Protocol):
     """Feed it samples with `update`, read it with `compute`, as often as you like.
 
