@@ -37,7 +37,8 @@ ROOMS = {
 PAGES = {"__init__", "cli", "generate", "train", "types"}
 
 VERBS = {
-    "generate": "prompt output image seconds size fps seed steps guidance solver variants model negative overwrite",
+    "generate": "prompt output image seconds size fps seed steps guidance solver variants model negative overwrite "
+    "shift guidance_low guidance_high rescale context_noise",
     "inspect": "clip",
     "models": "",
     "simulate": "folder clips seed size frames fps processes truth",
@@ -97,7 +98,7 @@ def test_every_option_is_explained(verb: str, capsys: pytest.CaptureFixture[str]
     assert end.value.code == 0
     shown = capsys.readouterr().out
     for name in VERBS[verb].split():
-        assert name.upper() in shown or f"--{name}" in shown
+        assert name.upper() in shown or f"--{name.replace('_', '-')}" in shown
     doc = inspect.getdoc(getattr(cli, verb)) or ""
     for name in VERBS[verb].split():
         assert f"{name}: " in doc, f"{verb} does not say what {name} is"

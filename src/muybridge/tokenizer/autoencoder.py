@@ -164,7 +164,7 @@ class VideoAutoencoder(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def encode(
-        self, video: Float[Tensor, "b t 3 h w"], carry: Carry | None = None
+        self, video: Float[Tensor, "b t rgb h w"], carry: Carry | None = None
     ) -> tuple[Float[Tensor, "b s c i j"], Carry]:
         """Latent frames of `video`, pixels in [-1, 1]. Without a carry the clip begins here and has 1 + 4k frames;
         with the carry of the chunk before it has 4k."""
