@@ -1,7 +1,7 @@
 """seed -> Clip with ground truth: MuJoCo scenes, rendering, captions."""
 
 from muybridge.simulation.captions import VOCABULARY, Fact, describe, prompt_and_facts
-from muybridge.simulation.clip import Clip, ObjectInfo, States, simulate
+from muybridge.simulation.clip import Clip, ObjectInfo, States, film, simulate
 from muybridge.simulation.events import Hidden, Landed
 from muybridge.simulation.physics import Contact
 from muybridge.simulation.worlds import World, sample_world
@@ -17,6 +17,7 @@ __all__ = [
     "States",
     "World",
     "describe",
+    "film",
     "prompt_and_facts",
     "sample_world",
     "simulate",

@@ -127,8 +127,10 @@ class _Speaker:
         return self.rng.choice(options)
 
     def tally(self) -> str:
-        """ "two balls and a box", or "three objects", or "a red ball"."""
+        """ "two balls and a box", or "three objects", or "a red ball"; "objects" of more than there is a number for."""
         things = self.world.things
+        if len(things) >= len(NUMBERS):
+            return "objects"
         if len(things) == 1:
             return a(self.noun(0, sizes=False))
         if self.rng.random() < 0.3:

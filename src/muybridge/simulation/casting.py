@@ -1,6 +1,6 @@
 """Where rays meet spheres, boxes, cylinders and capsules.
 
-`kernel` and `procedure` compile what the one entry, `film.film_kernel`, calls.
+`kernel` and `procedure` compile what the one entry, `drawing.film_kernel`, calls.
 """
 
 # Kernels take what numba compiles them for; their types are the records of `render.py`.

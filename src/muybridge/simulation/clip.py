@@ -66,15 +66,22 @@ def simulate(seed: int, frames: int = 33, height: int = 128, width: int = 128, f
 
     Raises ValueError for lengths that are not 1 + 4k, sizes below 16 or above 2048 pixels, rates outside 1 to 120.
     """
+    return film(sample_world(seed), frames, height, width, fps)
+
+
+def film(world: World, frames: int = 33, height: int = 128, width: int = 128, fps: float = 15.0) -> Clip:
+    """The clip of a world, which need not be one that `sample_world` gives: as long and large as `simulate` has it.
+
+    Raises ValueError as `simulate` does.
+    """
     _check(frames, height, width, fps)
-    world = sample_world(seed)
     path = trajectory(world, frames, fps)
     camera = camera_path(world.move, np.linspace(0, 1, frames) if frames > 1 else np.zeros(1), height, width)
     seen = render(geoms(world, path), camera, world.look, height, width)
     found = events(world, path, camera, seen)
     count = len(world.things)
     return Clip(
-        seed=seed,
+        seed=world.seed,
         fps=fps,
         rgb=seen.rgb,
         depth=seen.depth,

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from muybridge.simulation.palette import COLOURS, linear
 from muybridge.simulation.scene import BOX, CYLINDER, SPHERE, Geoms
-from muybridge.simulation.things import GRAVITY, Thing
+from muybridge.simulation.things import Thing
 from muybridge.simulation.worlds import World
 
 STEPS_A_SECOND = 300
@@ -71,7 +71,7 @@ def trajectory(world: World, frames: int, fps: float) -> Trajectory:
         data = mujoco.MjData(model)
         _set_velocities(world, data, step)
         places, moments, touches = _run(model, data, frames, finer * substeps(fps) // _LOOKS_A_FRAME)
-        if _loses_energy(model, places, moments):
+        if _loses_energy(model, world.gravity, places, moments):
             break
     free = [i for i, thing in enumerate(world.things) if not thing.fixed]
     turns = rotations(places[..., 3:])
@@ -82,7 +82,7 @@ def trajectory(world: World, frames: int, fps: float) -> Trajectory:
 
 
 def _loses_energy(
-    model: mujoco.MjModel, places: Float[np.ndarray, "t n 7"], moments: Float[np.ndarray, "t n 6"]
+    model: mujoco.MjModel, gravity: float, places: Float[np.ndarray, "t n 7"], moments: Float[np.ndarray, "t n 6"]
 ) -> bool:
     """Whether no frame has more mechanical energy than one of the three before, up to 1 % of the first.
 
@@ -92,7 +92,7 @@ def _loses_energy(
     mass, inertia = model.body_mass[bodies], model.body_inertia[bodies]
     velocity, spin = moments[..., :3], moments[..., 3:]
     kinetic = 0.5 * (mass[:, None] * velocity**2 + inertia * spin**2).sum(axis=(1, 2))
-    energy = kinetic + GRAVITY * (mass * places[..., 2]).sum(axis=1)
+    energy = kinetic + gravity * (mass * places[..., 2]).sum(axis=1)
     recent = np.maximum.reduce([energy[2:-1], energy[1:-2], energy[:-3]]) if len(energy) > 3 else energy[:0]
     slack = 0.01 * energy[0]
     return bool((energy[3:] <= recent + slack).all() and energy.max() <= energy[0] + slack)
@@ -103,7 +103,7 @@ def _set_velocities(world: World, data: mujoco.MjData, step: float) -> None:
     for k, thing in enumerate(thing for thing in world.things if not thing.fixed):
         airborne = thing.motion in ("drop", "throw")
         data.qvel[6 * k : 6 * k + 3] = thing.velocity
-        data.qvel[6 * k + 2] += 0.5 * step * GRAVITY if airborne else 0.0
+        data.qvel[6 * k + 2] += 0.5 * step * world.gravity if airborne else 0.0
         data.qvel[6 * k + 3 : 6 * k + 6] = rotations(np.array(thing.quaternion)).T @ np.array(thing.spin)
 
 
@@ -180,7 +180,7 @@ def mjcf(world: World, step: float) -> str:
     """The world as MuJoCo's XML: geom 0 is the ground, geom i + 1 object i, then the props."""
     spring = SPRING**2
     lines = [
-        f'<mujoco><option timestep="{step!r}" gravity="0 0 {-GRAVITY}" cone="elliptic"/>',
+        f'<mujoco><option timestep="{step!r}" gravity="0 0 {-world.gravity}" cone="elliptic"/>',
         f'<default><geom solimp="0.99 0.99 0.001" solref="{-spring} 0" density="500"/></default><worldbody>',
         '<geom type="plane" size="0 0 1" friction="0 0 0"/>',
     ]

@@ -1,6 +1,6 @@
 """Pictures of Geoms on a ground plane, and the truth about their pixels: a ray caster of convex primitives.
 
-This file is its door: numpy turns geoms, cameras and look into records, all frames at once, and `film.py` makes the
+This file is its door: numpy turns geoms, cameras and look into records, all frames at once, and `drawing.py` makes the
 frames of them, with `ground.py`, `shadows.py` and `casting.py`. There is no noise anywhere: shadows and ambient
 occlusion are closed forms, so pictures are smooth, and the same input gives the same bytes.
 """
@@ -12,7 +12,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from muybridge.simulation.film import BRIGHTEST, Film, Room, film_kernel
+from muybridge.simulation.drawing import BRIGHTEST, Film, Room, film_kernel
 from muybridge.simulation.ground import PATTERNS, Ground
 from muybridge.simulation.scene import BOX, CAPSULE, CYLINDER, SPHERE, Camera, Geoms, Look, Rendered
 

@@ -25,13 +25,15 @@ from muybridge.simulation.motions import (
 )
 from muybridge.simulation.palette import COLOURS, NEUTRALS, sample_look
 from muybridge.simulation.scene import Camera, Look
-from muybridge.simulation.things import AFTER, Plan, Prop, Thing, Vector, moved, turned
+from muybridge.simulation.things import AFTER, GRAVITY, Plan, Prop, Thing, Vector, moved, turned
 
 COUNTS = (0.25, 0.35, 0.25, 0.15)
 """Probability of 1, 2, 3 and 4 objects."""
 
 SMALLEST = 0.115
 """Least radius of an object in half frames: 14.7 pixels across at 128."""
+
+_ATTEMPTS = 2000  # far more than 1 to 4 objects ever need
 
 _SOLO = {"rest": 0.1, "drop": 0.2, "throw": 0.14, "roll": 0.17, "slide": 0.13, "ramp": 0.12, "behind wall": 0.1}
 _SOLO |= {"stop behind wall": 0.04}
@@ -43,35 +45,46 @@ _TWO_OBJECTS = ("collide", "behind box", "stop behind box", "emerge")
 
 @dataclass(frozen=True)
 class World:
-    """All that decides a clip: things with names, props without, the camera's move, the light. Poses are at time 0."""
+    """All that decides a clip: things with names, props without, the camera's move, the light. Poses are at time 0.
+
+    `gravity` is in metres/second². Friction and rolling friction are the things' own: where gravity is less, they slow
+    a thing down less.
+    """
 
     seed: int
     things: tuple[Thing, ...]
     props: tuple[Prop, ...]
     move: CameraMove
     look: Look
+    gravity: float = GRAVITY
 
 
-def sample_world(seed: int) -> World:
+def sample_world(seed: int, objects: int | None = None) -> World:
     """The world of a seed: the same in every process, whatever was sampled before.
 
-    Raises ValueError for a negative seed.
+    `objects` asks for so many, from 1 to the 8 that have a colour of their own; by itself a world has 1 to 4.
+
+    Raises ValueError for a negative seed, for a number of objects outside that range and where no place is found for
+    them, which happens to none of the 1 to 4 and to some of the others.
     """
+    if objects is not None and not 1 <= objects <= len(COLOURS):
+        raise ValueError(f"a world has 1 to {len(COLOURS)} objects, each of its own colour, not {objects}")
     if seed < 0:
         raise ValueError(f"a seed is a number from 0 up, not {seed}: take {-seed}")
     rng = Random(f"world {seed}")
-    count = rng.choices((1, 2, 3, 4), COUNTS)[0]
+    drawn = rng.choices((1, 2, 3, 4), COUNTS)[0]
+    count = objects or drawn
     move = sample_move(rng)
     look = sample_look(rng, move.azimuth - math.pi / 2)
     story = _sample_story(rng, count, move)
-    for attempt in range(2000):
+    for attempt in range(_ATTEMPTS):
         if attempt % 50 == 49:  # this story is hard to place: another one, of the same count
             story = _sample_story(rng, count, move)
         stage = _Stage(move)
-        if _fill(stage, rng, story):
+        if _fill(stage, rng, story, max(4, count)):
             things = tuple(turned(plan.thing, move.azimuth) for plan in stage.plans)
             return World(seed, things, tuple(turned(prop, move.azimuth) for prop in stage.props), move, look)
-    raise AssertionError(f"no world for seed {seed}: {story}, {move}")
+    raise ValueError(f"no place for {count} objects in the world of seed {seed}: take another seed or fewer objects")
 
 
 @dataclass(frozen=True)
@@ -178,12 +191,12 @@ def _weighted(rng: Random, shares: dict[str, float]) -> str:
     return rng.choices(tuple(shares), tuple(shares.values()))[0]
 
 
-def _fill(stage: _Stage, rng: Random, story: tuple[str, ...]) -> bool:
+def _fill(stage: _Stage, rng: Random, story: tuple[str, ...], palette: int) -> bool:
     """Place the objects of a story one after the other; False when one finds no place.
 
-    Their colours are all different: words identify them.
+    Their colours, out of `palette`, are all different: words identify them.
     """
-    colours = rng.sample(tuple(COLOURS), 4)
+    colours = rng.sample(tuple(COLOURS), palette)
     for motion in story:
         for _ in range(6):
             group = _place(rng, motion, colours[len(stage.plans) :], len(stage.plans), len(story))
