@@ -185,7 +185,7 @@ def test_what_is_not_understood_is_said(here: Path, tiny_model: Path, capsys: py
 def test_a_still_of_another_kind_is_doubted(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(gradient(32, 48)).save("still.png")
     others = Familiarity.fit(
-        torch.randn(60, 4, 4, 6, generator=torch.Generator().manual_seed(0)), torch.full((60,), 90)
+        torch.randn(60, 4, 4, 6, generator=torch.Generator().manual_seed(0)), torch.full((60,), 90.0)
     )
     anything = replace(others, limit=torch.tensor(1e9), least_psnr=torch.tensor(-90.0))
     for known, doubted in ((others, True), (anything, False)):
@@ -415,6 +415,7 @@ def test_everything_exported_is_there() -> None:
     for name in muybridge.__dir__():
         assert getattr(muybridge, name) is not None or name in ("__file__", "__cached__")
     assert muybridge.Settings is type(muybridge.Settings())
-    assert torch.equal(muybridge.Condition(prefix=torch.zeros(1)).prefix, torch.zeros(1))  # type: ignore[arg-type]
+    still = torch.zeros(1, 3, 16, 16)
+    assert muybridge.Condition(prefix=still).prefix is still
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         muybridge.nonsense  # noqa: B018

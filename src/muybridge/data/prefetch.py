@@ -42,8 +42,8 @@ def _as_is(batch: Any) -> Any:
 
 
 def _leave_interrupts_to_the_trainer(worker: int) -> None:
-    """Ctrl-C, torchrun and batch systems signal the whole process group; the trainer still needs the batch it is waiting
-    for to end its step. Then it ends the workers by their queues."""
+    """Ctrl-C, torchrun and batch systems signal the whole process group; the trainer still needs the batch that it is
+    waiting for to end its step. Then it ends the workers by their queues."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
