@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from itertools import pairwise
 
@@ -127,5 +128,5 @@ def test_swapping_in_and_out() -> None:
     ],
 )
 def test_impossible_settings_are_refused(changes: dict[str, object], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        TrainSettings(**{"steps": 1, **changes})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=sentence):  # as it is without the type checks of tests
+        inspect.unwrap(TrainSettings.__init__)(object.__new__(TrainSettings), **{"steps": 1, **changes})
