@@ -107,7 +107,7 @@ def _normed(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Float[Tensor, "b n d"]:
     if mask is None and q.device.type == "cpu" and torch.is_grad_enabled():
-        # On CPUs the gradient of the fused kernel takes two to six times as long as that of two products and a softmax.
+        # On CPUs the fused kernel with its gradient takes two to six times as long as two products and a softmax.
         scores = torch.softmax((q @ k.mT).float() * q.shape[-1] ** -0.5, dim=-1)
         attended = scores.to(v.dtype) @ v
     else:
