@@ -26,6 +26,7 @@ from muybridge.training.objectives import (
     Recogniser,
     Reconstruction,
     charbonnier,
+    glimpsed,
     psnr,
     seeded_normal,
     seeded_uniform,
@@ -98,10 +99,11 @@ def reading() -> Reading:
     [
         (flow(prefix=0.7, per_frame=0.5), of_latents()),
         (FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser()), of_places()),
+        (FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser(), glimpses=3), of_places()),
         (Reconstruction(autoencoder()), of_pixels()),
         (reading(), of_sentences()),
     ],
-    ids=["FlowMatching", "FlowMatching and Recogniser", "Reconstruction", "Reading"],
+    ids=["FlowMatching", "FlowMatching and Recogniser", "FlowMatching of glimpses", "Reconstruction", "Reading"],
 )
 def test_a_clip_s_share_is_the_same_in_any_batch(objective: nn.Module, batch: Batch) -> None:
     """The loss of a batch is the mean of its clips' losses, whatever is known, moving or named in the others."""
@@ -125,6 +127,31 @@ def test_draws_belong_to_the_seed() -> None:
     assert abs(float(many.mean())) < 0.05
     assert abs(float(many.std()) - 1) < 0.05
     assert abs(float(torch.corrcoef(torch.stack([many[:-1].flatten(), many[1:].flatten()]))[0, 1])) < 0.05
+
+
+def test_glimpses_are_frames_of_the_clip() -> None:
+    whole = replace(of_places(), seed=torch.tensor([1, 2, 3, 4]))
+    some, when = glimpsed(whole, 3)
+    assert some.latent is not None
+    assert some.classes is not None
+    assert when.shape == (4, 3)
+    assert when[:, 0].tolist() == [0] * 4
+    assert (when.diff(dim=1) > 0).all()
+    assert len({tuple(row) for row in when.tolist()}) > 1, "all clips show the same frames"
+    for clip in range(4):
+        assert torch.equal(some.latent[clip], whole.latent[clip, when[clip]])
+        assert torch.equal(some.classes[clip], whole.classes[clip, when[clip]])
+    assert glimpsed(whole, 1)[1].tolist() == [[0]] * 4
+
+
+def test_a_glimpse_of_every_frame_is_the_clip() -> None:
+    batch = of_places()
+    with torch.no_grad():
+        whole, _ = FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser())(batch)
+        all_frames, _ = FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser(), glimpses=FRAMES)(
+            batch
+        )
+    torch.testing.assert_close(whole, all_frames)
 
 
 class Exact(VideoTransformer):

@@ -87,6 +87,15 @@ def test_positions_step_with_the_clip_s_speed() -> None:
     assert slow[:4, 1:].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
 
 
+def test_frames_stand_where_they_are_said_to() -> None:
+    fps = torch.tensor([15.0, 30.0])
+    assert torch.equal(positions(3, 2, 2, fps), positions(3, 2, 2, fps, torch.arange(3).expand(2, 3)))
+    some = positions(2, 2, 2, fps, torch.tensor([[0, 2], [1, 2]]))
+    whole = positions(3, 2, 2, fps)
+    torch.testing.assert_close(some[0], torch.cat([whole[0, :4], whole[0, 8:]]))
+    torch.testing.assert_close(some[1], whole[1, 4:])
+
+
 def test_places_are_told_apart_and_do_not_depend_on_resolution() -> None:
     here = places(6, 10, torch.device("cpu"))
     assert (torch.cdist(here, here) + 9 * torch.eye(60)).min() > 0.1

@@ -166,7 +166,7 @@ def train(
     torchrun --nproc-per-node N -m muybridge.cli train RECIPE. TensorBoard: tensorboard --logdir FOLDER.
 
     Args:
-        recipe: tiny (seconds, to try things), nano (two CPU cores), small or base (a GPU).
+        recipe: tiny (seconds, to try things), nano (two CPU cores), nano-long (nano trained on), small or base (a GPU).
         folder: Where checkpoints and logs go; by default runs/RECIPE.
         data: A folder of MP4s with captions (NAME.txt beside NAME.mp4); by default worlds are simulated.
         device: cpu or cuda; by default what there is.

@@ -5,6 +5,7 @@ Each stage has a folder of its own and goes on where an earlier run of it stoppe
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -73,9 +74,9 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
     recogniser = Recogniser(recipe.transformer, material.classes) if material.classes else None
     for stage in recipe.flow:
         yield from encode_clips(recipe, stage, material, autoencoder, folder, group, workers)
-        objective = FlowMatching(transformer, text, stage.levels, recogniser)
+        objective = FlowMatching(transformer, text, stage.levels, recogniser, stage.recognition, stage.glimpses)
         draw = partial(samples, recipe, stage, objective, autoencoder, vocabulary)
-        source = Shards(folder / f"latents-{stage.frames}", stage.batch, encode_text=vocabulary.ids)
+        source = Shards(folder / f"latents-{stage.frames}", stage.batch, stage.training.seed, vocabulary.ids)
         with Prefetch(source, min(workers, 1)) as ahead:
             yield from _trained(stage.name, objective, ahead, stage.training, folder, group, draw)
     if group.rank == 0:
@@ -181,15 +182,23 @@ def encode_clips(
     workers: int,
 ) -> Iterator[Step]:
     """Fills the cache of a stage: clips are made by processes of their own, encoded here. The other ranks wait."""
-    cache, began = folder / f"latents-{stage.frames}", time.monotonic()
+    cache, began, origin = folder / f"latents-{stage.frames}", time.monotonic(), fingerprint(autoencoder)
     if group.rank == 0:
         numbers = range(cached_clips(cache) if cache.exists() else 0, stage.clips)
         with _clips(material, recipe.shape(stage.frames), numbers, workers) as clips:
             encoded = _encode(autoencoder, clips, batch=max(1, 64 // stage.frames), device=group.device)
-            while (made := write_shards(cache, islice(encoded, PER_SHARD), recipe.name, PER_SHARD)) < stage.clips:
+            while (made := write_shards(cache, islice(encoded, PER_SHARD), origin, PER_SHARD)) < stage.clips:
                 yield f"encoding {stage.name}", Progress(made, stage.clips, time.monotonic() - began)
         yield f"encoding {stage.name}", Progress(made, stage.clips, time.monotonic() - began)
     group.largest(0.0)  # a collective: all wait for all
+
+
+def fingerprint(network: nn.Module) -> str:
+    """Twelve hexadecimal digits that tell a network's weights from any others."""
+    digest = hashlib.sha256()
+    for parameter in network.parameters():
+        digest.update(parameter.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 @contextmanager

@@ -86,6 +86,7 @@ class Streams:
     known      latent frames that are given; any value where `is_known` is False
     is_known   which latent frames are given
     fps        playing speed of each clip
+    when       which latent frames these are, counted from the first; None where they are all from the first on
     """
 
     text: Float[Tensor, "b n d"]
@@ -93,6 +94,7 @@ class Streams:
     known: Float[Tensor, "b t c h w"]
     is_known: Bool[Tensor, "b t"]
     fps: Float[Tensor, " b"]
+    when: Int[Tensor, "b t"] | None = None
 
 
 @dataclass(frozen=True)

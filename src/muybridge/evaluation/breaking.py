@@ -21,7 +21,7 @@ from muybridge.simulation.cameras import project
 from muybridge.simulation.palette import COLOURS, linear
 from muybridge.simulation.physics import Trajectory, geoms, trajectory
 from muybridge.simulation.render import render
-from muybridge.simulation.scene import Geoms
+from muybridge.simulation.scene import BOX, SPHERE, Geoms
 from muybridge.simulation.things import Thing
 
 Break: TypeAlias = Callable[[Clip, int, int], Frames]
@@ -62,6 +62,20 @@ def changes_size(clip: Clip, subject: int, start: int) -> Frames:
         return replace(g, size=size, position=position)
 
     return _filmed_again(clip, start, grown)
+
+
+def changes_shape(clip: Clip, subject: int, start: int) -> Frames:
+    """What is no box becomes one of its size, a box becomes a ball."""
+    thing = clip.world.things[subject]
+    shape, kind = ("ball", SPHERE) if thing.shape == "box" else ("box", BOX)
+    size = (thing.radius,) * 3 if shape == "ball" else (0.92 * thing.radius,) * 3
+
+    def reshaped(g: Geoms) -> Geoms:
+        kinds, sizes = g.kind.copy(), g.size.copy()
+        kinds[subject], sizes[subject] = kind, size
+        return replace(g, kind=kinds, size=sizes)
+
+    return _filmed_again(clip, start, reshaped)
 
 
 def teleports(clip: Clip, subject: int, start: int) -> Frames:
@@ -135,6 +149,7 @@ BREAKS: Mapping[str, Break] = {
     "vanishes": vanishes,
     "changes colour": changes_colour,
     "changes size": changes_size,
+    "changes shape": changes_shape,
     "teleports": teleports,
     "wrong side": turns_back,
     "falls up": falls_up,

@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt, uniform_filter1d
 
 from muybridge.evaluation.breaking import BREAKS
-from muybridge.evaluation.permanence import radii
+from muybridge.evaluation.permanence import UNLIKELY, radii
 from muybridge.evaluation.shapes import SHAPES
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.suite import Frames, Split, Task, Verdict
@@ -63,10 +63,9 @@ CHANGED = 0.2
 """Share of the background's blocks that may be off by more than that: shadows move."""
 
 _BLOCK = 8  # pixels of 128
-_UNLIKELY = 0.2  # probability of its shape, mean of `_SMOOTH` frames, below which an object has another one
-_SMOOTH = 9
-_TELLS = 0.5  # the same in the truth, at all times: else the shape is not asked
-_JUMP = 5.0  # pixels of 128 that a step may be larger than twice its neighbours
+_SMOOTH = 9  # frames over which an object's shape is looked at
+_TELLS = 0.5  # probability of its shape in the truth, at all times: else the shape is not asked
+_JUMP = 1.25  # radii that a step may be larger than twice its neighbours: a clip that stutters makes steps of one
 _ENTERING = 0.6  # share of its recent area below which a thing is partly behind something, or partly out
 _RECENT = 10  # frames
 _FAST = 1.5  # radii a frame with which a thing may be hidden from one frame to the next
@@ -212,8 +211,7 @@ class _Watch:
         step = np.nan_to_num(made.step)
         padded = np.pad(step, 2)
         around = np.max([padded[:-4], padded[1:-3], padded[3:-1], padded[4:]], axis=0)
-        slack = _JUMP * self._pixel + np.where(self._free(i)[1:] & self._free(i)[:-1], 0.0, self._unit(i))
-        jumps = (step > SPEED * self._pixel) | (step > 2 * around + slack)
+        jumps = (step > SPEED * self._pixel) | (step > 2 * around + _JUMP * self._unit(i))
         jumps[: self.task.known - 1] = False
         first = int(jumps.argmax()) + 1 if jumps.any() else None
         size = f"{step[first - 1]:.0f} pixels" if first is not None else ""
@@ -319,7 +317,7 @@ class _Watch:
         return here
 
     def _unlike(self, i: int, made: Track) -> Bool[np.ndarray, " t"]:
-        unlike: Bool[np.ndarray, " t"] = self._free(i) & made.seen & (self._likelihood(i, made) < _UNLIKELY)
+        unlike: Bool[np.ndarray, " t"] = self._free(i) & made.seen & (self._likelihood(i, made) < UNLIKELY)
         return unlike
 
     def _likelihood(self, i: int, made: Track) -> Float[np.ndarray, " t"]:

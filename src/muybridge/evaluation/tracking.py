@@ -58,10 +58,15 @@ class Track:
         way: Float[np.ndarray, " t-1"] = np.linalg.norm(np.diff(self.centre, axis=0), axis=1)
         return way
 
-    def looks_like(self, frames: Bool[np.ndarray, " t"]) -> str:
-        """Its likeliest shape in these frames, those weighing more that show it clearly; "" if it is never clear."""
-        clear = self.shape[frames & self.seen][:, :_UNCLEAR].sum(axis=0)
-        return SHAPES[int(clear.argmax())] if clear.max(initial=0.0) > 0 else ""
+    def looks_like(self, frames: Bool[np.ndarray, " t"]) -> tuple[str, Float[np.ndarray, "3"]]:
+        """Its likeliest shape in these frames, "" if it is never seen, and the probabilities of ball, box and cylinder.
+
+        Frames that show it clearly weigh more.
+        """
+        clear = self.shape[frames & self.seen][:, :_UNCLEAR].sum(axis=0).astype(float)
+        if clear.max(initial=0.0) <= 0:
+            return "", np.zeros(_UNCLEAR)
+        return SHAPES[int(clear.argmax())], clear / clear.sum()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The model that ships: trains on two CPU cores in one sitting."""
+"""The model to train oneself: two CPU cores, one sitting."""
 
 from __future__ import annotations
 

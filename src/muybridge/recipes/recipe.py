@@ -41,8 +41,11 @@ class WordsStage:
 class FlowStage:
     """The transformer learns from `clips` encoded clips of `frames` frames, `batch` a step.
 
+    `recognition` is the weight of naming what stands where. With `glimpses`, only so many latent frames of each clip
+    are learnt at once, the first among them.
+
     Stages follow each other, each from the averaged weights of the one before: stills teach what words look like at a
-    ninth of the cost, clips then teach what happens.
+    ninth of the cost, glimpses what becomes of it, clips then teach what happens.
     """
 
     name: str
@@ -51,6 +54,8 @@ class FlowStage:
     clips: int
     frames: int
     levels: LevelSettings = field(default_factory=LevelSettings)
+    recognition: float = 0.25
+    glimpses: int | None = None
 
 
 @dataclass(frozen=True)

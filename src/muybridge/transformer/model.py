@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from muybridge.transformer.blocks import JointBlock
@@ -100,7 +100,7 @@ class VideoTransformer(nn.Module):
         frames = self.frames_in(tokens) + self.place_in(places(rows, columns, latent.device))
         text = self.text_in(streams.text)
         modulation, hidden = self.level(level, gist(streams.text, streams.text_mask))
-        turn = rotations(positions(t, rows, columns, streams.fps), self.config.width // self.config.heads)
+        turn = rotations(positions(t, rows, columns, streams.fps, streams.when), self.config.width // self.config.heads)
         mask = joint_mask(t, rows * columns, text.shape[1], streams.text_mask, block_causal, latent.device)
         tapped = frames
         for number, block in enumerate(self.blocks, start=1):
@@ -136,11 +136,18 @@ def places(rows: int, columns: int, device: torch.device) -> Float[Tensor, "s f"
     return torch.cat([down, across], dim=-1)
 
 
-def positions(t: int, rows: int, columns: int, fps: Float[Tensor, " b"]) -> Float[Tensor, "b n 3"]:
-    """Rotary positions (time, row, column) of a clip's tokens; time in steps of a latent frame at BASE_FPS."""
-    axes = [torch.arange(size, device=fps.device, dtype=torch.float32) for size in (t, rows, columns)]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(1, -1, 3).repeat(len(fps), 1, 1)
-    return torch.cat([grid[..., :1] * (BASE_FPS / fps)[:, None, None], grid[..., 1:]], dim=-1)
+def positions(
+    t: int, rows: int, columns: int, fps: Float[Tensor, " b"], when: Int[Tensor, "b t"] | None = None
+) -> Float[Tensor, "b n 3"]:
+    """Rotary positions (time, row, column) of a clip's tokens; time in steps of a latent frame at BASE_FPS.
+
+    The frames are the first `t` of the clip unless `when` tells which they are.
+    """
+    when = torch.arange(t, device=fps.device).expand(len(fps), t) if when is None else when
+    time = repeat(when * (BASE_FPS / fps)[:, None], "b t -> b (t h w) 1", h=rows, w=columns)
+    axes = [torch.arange(size, device=fps.device, dtype=torch.float32) for size in (rows, columns)]
+    place = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    return torch.cat([time, repeat(place, "h w z -> b (t h w) z", b=len(fps), t=t)], dim=-1)
 
 
 def joint_mask(
