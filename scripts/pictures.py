@@ -1,12 +1,14 @@
-"""More pictures for README and docs:  python scripts/pictures.py [--model nano] [--folder docs/images]
+"""The pictures of README and docs:  python scripts/pictures.py [--model nano] [--folder docs/images]
 
-hero.gif, still-to-video.png, previews.png are made by the model, with seed 0; truth.png shows what the simulator knows
-of the first held-out worlds. --only truth.png makes one of them. (benchmarks/pictures.py makes the overviews.)
+worlds.png shows the first eight held-out worlds, truth.png what the simulator knows of three of them. The model makes
+samples.png of the eight worlds' prompts, not chosen, and hero.gif, still-to-video.png and previews.png with seed 0.
+--only truth.png makes one of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 import muybridge
 from muybridge import Condition, Model
 from muybridge.evaluation.statistics import HELD_OUT
-from muybridge.simulation import simulate
+from muybridge.simulation import prompt_and_facts, simulate
 
 HERO = (
     "a small red ball rolls behind a tall blue box while the camera pans right",
@@ -29,6 +31,38 @@ HERO = (
 )
 
 Frames = UInt8[np.ndarray, "t h w 3"]
+
+
+SHOWN, COLUMNS, FRAMES, CAPTION = range(HELD_OUT, HELD_OUT + 8), 2, 4, 44
+
+
+def worlds(path: Path) -> None:
+    """Simulated clips with their captions."""
+    clips = [simulate(seed) for seed in SHOWN]
+    rows([clip.rgb for clip in clips], [clip.captions[3] for clip in clips]).save(path, optimize=True)
+
+
+def samples(model: Model, path: Path) -> None:
+    """What the model makes of the same worlds' prompts."""
+    prompts = [prompt_and_facts(seed)[0] for seed in SHOWN]
+    pairs = zip(prompts, SHOWN, strict=True)
+    made = [model.generate(like_training(model, prompt), seed)[0].frames for prompt, seed in pairs]
+    rows(made, prompts).save(path, optimize=True)
+
+
+def rows(clips: list[Frames], captions: list[str]) -> Image.Image:
+    """Clips as rows of frames with their captions below, in columns."""
+    height, width = clips[0].shape[1:3]
+    cell = (FRAMES * width, height + CAPTION)
+    page = Image.new("RGB", (COLUMNS * (cell[0] + 12) - 12, -(-len(clips) // COLUMNS) * cell[1]), "white")
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(size=13)
+    for index, (clip, caption) in enumerate(zip(clips, captions, strict=True)):
+        left, top = index % COLUMNS * (cell[0] + 12), index // COLUMNS * cell[1]
+        chosen = np.linspace(0, len(clip) - 1, FRAMES).round().astype(int)
+        page.paste(Image.fromarray(np.concatenate(list(clip[chosen]), axis=1)), (left, top))
+        lines = textwrap.wrap(caption, 76)[:2]
+        pen.multiline_text((left, top + height + 5), "\n".join(lines), fill="#333333", font=font)
+    return page
 
 
 def hero(model: Model, path: Path) -> None:
@@ -82,11 +116,12 @@ def truth(path: Path) -> None:
 PALETTE = ((230, 97, 1), (94, 60, 153), (26, 150, 65), (215, 25, 28), (44, 123, 182), (253, 184, 99))
 
 OF_THE_MODEL: dict[str, Callable[[Model, Path], None]] = {
+    "samples.png": samples,
     "hero.gif": hero,
     "still-to-video.png": still_to_video,
     "previews.png": previews,
 }
-OF_THE_SIMULATOR: dict[str, Callable[[Path], None]] = {"truth.png": truth}
+OF_THE_SIMULATOR: dict[str, Callable[[Path], None]] = {"worlds.png": worlds, "truth.png": truth}
 
 
 def clips(model: Model, prompts: Sequence[str]) -> list[Frames]:
@@ -103,7 +138,8 @@ def moments_of(frames: Frames, count: int) -> list[int]:
 
 
 def unit(values: np.ndarray) -> UInt8[np.ndarray, "h w 3"]:
-    return (np.clip(values, 0, 1) * 255).astype(np.uint8)
+    picture: UInt8[np.ndarray, "h w 3"] = (np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return picture
 
 
 def main() -> None:
