@@ -18,7 +18,8 @@ from muybridge.recipes import RECIPES, find
 from muybridge.simulation import simulate
 from muybridge.storage.checkpoint import load as load_checkpoint
 from muybridge.storage.video import write_mp4
-from muybridge.train import train
+from muybridge.tokenizer.autoencoder import VideoAutoencoder
+from muybridge.train import encode_clips, train
 from muybridge.training.parallel import Group
 from muybridge.types import Condition, Trained
 
@@ -46,6 +47,16 @@ def test_latents_have_unit_variance(run: Path) -> None:
     latents = Shards(run / "latents-9", batch=4).batch(0).latent
     assert latents is not None
     assert 0.7 < float(latents.std()) < 1.4
+
+
+def test_clips_are_the_same_whoever_makes_them(tmp_path: Path) -> None:
+    recipe = find("tiny")
+    stage, autoencoder = dataclasses.replace(recipe.flow[-1], clips=70), VideoAutoencoder(recipe.autoencoder).eval()
+    for workers in (0, 2):
+        folder = tmp_path / str(workers)
+        list(encode_clips(recipe, stage, Simulated(), autoencoder, folder, Group(), workers))
+    caches = [sorted((tmp_path / workers).glob("latents-*/*")) for workers in ("0", "2")]
+    assert [path.read_bytes() for path in caches[0]] == [path.read_bytes() for path in caches[1]] != []
 
 
 def test_a_finished_training_is_not_done_again(run: Path) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
+from multiprocessing.pool import AsyncResult, Pool
 from pathlib import Path
 from typing import TypeAlias
 
@@ -55,6 +57,9 @@ FAMILIAR, FEWEST = 1000, 100
 
 PER_SHARD = 256
 """Clips a file of the latent cache; an interruption loses at most so many."""
+
+AHEAD = 64
+"""Clips that are made before they are encoded."""
 
 SAMPLED = 8
 """Held-out prompts whose pictures are drawn now and then while the transformer learns."""
@@ -209,7 +214,18 @@ def _clips(material: Material, shape: Shape, numbers: range, workers: int) -> It
         yield map(clip, numbers)
         return
     with get_context("spawn").Pool(workers) as pool:
-        yield pool.imap(clip, numbers, chunksize=8)
+        yield _in_order(pool, clip, numbers, AHEAD)
+
+
+def _in_order(pool: Pool, clip: Callable[[int], Seen], numbers: range, most: int) -> Iterator[Seen]:
+    """What `pool` makes, `most` at a time: its own imap would fill the memory with all of them."""
+    waiting: deque[AsyncResult[Seen]] = deque()
+    for number in numbers:
+        waiting.append(pool.apply_async(clip, (number,)))
+        if len(waiting) >= most:
+            yield waiting.popleft().get()
+    while waiting:
+        yield waiting.popleft().get()
 
 
 def samples(
