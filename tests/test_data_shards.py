@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muybridge.data.epochs import Epochs
+from muybridge.data.sentences import named
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
 from muybridge.data.source import draw, share, token_ids
 
@@ -136,6 +137,19 @@ def test_what_stands_where_travels_along(tmp_path: Path) -> None:
     assert batch.latent is not None
     assert batch.classes is not None
     assert torch.equal(batch.classes, classes[batch.latent[:, 0, 0, 0, 0].long()])
+
+
+def test_what_the_drawn_caption_names_is_told(tmp_path: Path) -> None:
+    captions = ("a red ball", "a blue box and a green can", "no more than words")
+    write_shards(tmp_path, [EncodedClip(torch.zeros(2, 4, 3, 3), captions, 15.0)])
+    source = Shards(tmp_path, 1, encode_text=letters, name=named)
+    for step in range(8):
+        batch = source.batch(step)
+        assert batch.text is not None
+        assert batch.named is not None
+        (drawn,) = [caption for caption in captions if letters(caption) == batch.text[0][batch.text[0] > 0].tolist()]
+        assert torch.equal(batch.named[0], named(drawn))
+    assert Shards(tmp_path, 1).batch(0).named is None
 
 
 def test_interrupted_caching_goes_on_after_the_last_whole_shard(tmp_path: Path) -> None:

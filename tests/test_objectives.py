@@ -11,7 +11,7 @@ import torch
 from tiny_models import TEXT, TRANSFORMER, autoencoder, drawn, text_encoder, transformer
 from torch import Tensor, nn
 
-from muybridge.conditioning.text import TextEncoder
+from muybridge.conditioning.text import TextConfig, TextEncoder
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data.crops import Crops, cache_pixels
 from muybridge.data.material import Shape, Simulated, classes_of_places
@@ -20,8 +20,10 @@ from muybridge.flow.paths import expand_level
 from muybridge.simulation import VOCABULARY, describe
 from muybridge.simulation.captions import mentioned
 from muybridge.training.objectives import (
+    OF_OBJECTS,
     FlowMatching,
     LevelSettings,
+    Reader,
     Reading,
     Recogniser,
     Reconstruction,
@@ -91,7 +93,18 @@ def flow(**changes: float) -> FlowMatching:
 def reading() -> Reading:
     torch.manual_seed(0)
     text = text_encoder(replace(TEXT, vocabulary=len(Vocabulary.of(VOCABULARY))))
-    return Reading(text, CLASSES, OBJECTS)
+    return Reading(text, reader(text.config))
+
+
+def reader(config: TextConfig = TEXT) -> Reader:
+    module = drawn(Reader(config, CLASSES, OBJECTS))
+    assert isinstance(module, Reader)
+    return module
+
+
+def of_words() -> Batch:
+    """Latents, and what their words name."""
+    return replace(of_latents(), named=of_sentences().named[:4])  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
@@ -100,10 +113,18 @@ def reading() -> Reading:
         (flow(prefix=0.7, per_frame=0.5), of_latents()),
         (FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser()), of_places()),
         (FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser(), glimpses=3), of_places()),
+        (FlowMatching(transformer(), text_encoder(), LevelSettings(drop_text=0.5), reader=reader()), of_words()),
         (Reconstruction(autoencoder()), of_pixels()),
         (reading(), of_sentences()),
     ],
-    ids=["FlowMatching", "FlowMatching and Recogniser", "FlowMatching of glimpses", "Reconstruction", "Reading"],
+    ids=[
+        "FlowMatching",
+        "FlowMatching and Recogniser",
+        "FlowMatching of glimpses",
+        "FlowMatching and Reader",
+        "Reconstruction",
+        "Reading",
+    ],
 )
 def test_a_clip_s_share_is_the_same_in_any_batch(objective: nn.Module, batch: Batch) -> None:
     """The loss of a batch is the mean of its clips' losses, whatever is known, moving or named in the others."""
@@ -195,7 +216,10 @@ def test_a_recogniser_that_is_sure_and_right_costs_nothing() -> None:
     onehot = torch.nn.functional.one_hot(classes, KINDS + 1)  # b t h w c -> b t (h w) (c p q), as tokens of frames are
     features = onehot.reshape(4, FRAMES, 2, 2, 2, 2, 4).permute(0, 1, 2, 4, 6, 3, 5).reshape(4, FRAMES, 4, 16).float()
     assert float(module(features, classes).max()) < 1e-6
-    assert float(module(features, (classes + 1) % (KINDS + 1)).min()) > 10
+    other = (classes + 1) % (KINDS + 1)
+    wrong = module(features, other)
+    assert float(wrong.min()) > 10
+    torch.testing.assert_close(wrong[other > 0].mean(), OF_OBJECTS * wrong[other == 0].mean())
 
 
 def test_recognition_adds_its_share_and_leaves_the_flow_as_it_is() -> None:
@@ -204,6 +228,19 @@ def test_recognition_adds_its_share_and_leaves_the_flow_as_it_is() -> None:
     alone, _ = objective(of_latents())
     torch.testing.assert_close(metrics["flow"], alone)
     torch.testing.assert_close(loss, metrics["flow"] + 0.25 * metrics["recognition"])
+
+
+def test_reading_adds_its_share_where_the_words_are_kept() -> None:
+    batch, text, reads = of_words(), text_encoder(), reader()
+    assert batch.text is not None
+    assert batch.named is not None
+    flow_alone, _ = FlowMatching(transformer(), text, LevelSettings(drop_text=0.0))(of_latents())
+    loss, metrics = FlowMatching(transformer(), text, LevelSettings(drop_text=0.0), reader=reads)(batch)
+    wrong, _ = reads(text(batch.text), batch.named)
+    torch.testing.assert_close(metrics["flow"], flow_alone)
+    torch.testing.assert_close(loss, flow_alone + wrong.mean())
+    loss, metrics = FlowMatching(transformer(), text, LevelSettings(drop_text=1.0), reader=reads)(batch)
+    torch.testing.assert_close(loss, metrics["flow"])
 
 
 def test_a_place_shows_what_most_of_it_shows_and_small_things_count_threefold() -> None:
@@ -296,7 +333,7 @@ def test_closed_forms() -> None:
     assert to_pixels(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1, 1]
 
 
-class Reader(TextEncoder):
+class HasRead(TextEncoder):
     """Has read the sentence before: its features are one-hot rows of what is named, with the answers at hand."""
 
     def __init__(self, answers: Tensor) -> None:
@@ -310,10 +347,11 @@ class Reader(TextEncoder):
 
 
 def perfect(answers: Tensor) -> Reading:
-    objective = Reading(Reader(answers), CLASSES, OBJECTS)
+    text = HasRead(answers)
+    objective = Reading(text, Reader(text.config, CLASSES, OBJECTS))
     with torch.no_grad():
         at = 0
-        for head in objective.heads:
+        for head in objective.reader.heads:
             assert isinstance(head, nn.Linear)
             head.weight.zero_()
             head.bias.zero_()

@@ -39,7 +39,7 @@ from muybridge.recipes.recipe import FlowStage, Recipe
 from muybridge.sampler.sample import sample
 from muybridge.simulation import prompt_and_facts
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.training.objectives import FlowMatching, Reading, Recogniser, Reconstruction, psnr, to_pixels
+from muybridge.training.objectives import FlowMatching, Reader, Reading, Recogniser, Reconstruction, psnr, to_pixels
 from muybridge.training.parallel import Group
 from muybridge.training.settings import TrainSettings
 from muybridge.training.trainer import Sheet, Trainer
@@ -48,6 +48,9 @@ from muybridge.types import TEMPORAL_STRIDE, Progress, Sampled, Streams, Trained
 
 Step: TypeAlias = tuple[str, Trained | Progress]
 """What is being done, and how far it is."""
+
+CLASSES = (len(sentences.COLOURS), len(sentences.SHAPES), len(sentences.SIZES))
+"""What is told of an object that a sentence names."""
 
 MEASURED = 64
 """Clips by which the latents' mean and deviation are measured."""
@@ -73,15 +76,17 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
     vocabulary = Vocabulary.of(material.words())
     autoencoder = yield from learn_autoencoder(recipe, material, folder, group)
     text = text_encoder(recipe, vocabulary)
-    if material.grammatical:
-        yield from learn_words(recipe, text, vocabulary, folder, group, workers)
+    reader = Reader(text.config, CLASSES, sentences.OBJECTS) if material.grammatical else None
+    if reader is not None:
+        yield from learn_words(recipe, Reading(text, reader), vocabulary, folder, group, workers)
     transformer = VideoTransformer(recipe.transformer)
     recogniser = Recogniser(recipe.transformer, material.classes) if material.classes else None
     for stage in recipe.flow:
         yield from encode_clips(recipe, stage, material, autoencoder, folder, group, workers)
-        objective = FlowMatching(transformer, text, stage.levels, recogniser, stage.recognition, stage.glimpses)
+        objective = FlowMatching(transformer, text, stage.levels, recogniser, stage.recognition, reader, stage.glimpses)
         draw = partial(samples, recipe, stage, objective, autoencoder, vocabulary)
-        source = Shards(folder / f"latents-{stage.frames}", stage.batch, stage.training.seed, vocabulary.ids)
+        latents, name = folder / f"latents-{stage.frames}", sentences.named if material.grammatical else None
+        source = Shards(latents, stage.batch, stage.training.seed, vocabulary.ids, name=name)
         with Prefetch(source, min(workers, 1)) as ahead:
             yield from _trained(stage.name, objective, ahead, stage.training, folder, group, draw)
     if group.rank == 0:
@@ -167,13 +172,11 @@ def text_encoder(recipe: Recipe, vocabulary: Vocabulary) -> TextEncoder:
 
 
 def learn_words(
-    recipe: Recipe, text: TextEncoder, vocabulary: Vocabulary, folder: Path, group: Group, workers: int
+    recipe: Recipe, objective: Reading, vocabulary: Vocabulary, folder: Path, group: Group, workers: int
 ) -> Iterator[Step]:
     """The text encoder learns to tell what a sentence names."""
     stage = recipe.learn_words
-    classes = (len(sentences.COLOURS), len(sentences.SHAPES), len(sentences.SIZES))
     with Prefetch(sentences.Sentences(stage.batch, vocabulary.ids), min(workers, 1)) as ahead:
-        objective = Reading(text, classes, sentences.OBJECTS)
         yield from _trained("words", objective, ahead, stage.training, folder, group)
 
 

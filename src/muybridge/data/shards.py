@@ -9,14 +9,14 @@ slices they need.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -95,6 +95,7 @@ class Shards:
 
     frames                     serve only so many latent frames, the first (a causal latent's prefix is a clip itself)
     encode_text, text_length   captions to ids, and the length they are padded to; without the former, no text
+    name                       what a caption names, see `Batch.named`; without it nobody is told
     """
 
     def __init__(
@@ -105,7 +106,9 @@ class Shards:
         encode_text: Encode | None = None,
         text_length: int = 64,
         frames: int | None = None,
+        name: Callable[[str], Int64[Tensor, "k 3"]] | None = None,
     ) -> None:
+        self.name = name
         self.folder, self.clips, self.seed, self.frames = Path(folder), batch, seed, frames
         self.encode_text, self.text_length = encode_text, text_length
         self.shards = read_index(self.folder)
@@ -140,6 +143,7 @@ class Shards:
             latent=torch.stack([self._read(shard, "latent", row)[: self.frames] for shard, row in chosen]).float(),
             classes=torch.stack([self._read(shard, "classes", row) for shard, row in chosen]) if has_classes else None,
             text=token_ids(captions, self.encode_text, self.text_length) if self.encode_text else None,
+            named=torch.stack([self.name(caption) for caption in captions]) if self.name else None,
             fps=torch.stack([self._read(shard, "fps", row) for shard, row in chosen]),
             seed=seeds,
         )

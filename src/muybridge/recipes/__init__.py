@@ -1,19 +1,17 @@
 """Named frozen configs: every number of the project.
 
-One dial, four sizes: tiny (seconds), nano (two CPU cores, one sitting), small and base (a GPU). Beside them nano-long:
-nano's networks, trained on.
+One dial, four sizes: tiny (seconds), nano (two CPU cores, one sitting), small and base (a GPU).
 """
 
 from __future__ import annotations
 
 from muybridge.recipes.base import BASE
 from muybridge.recipes.nano import NANO
-from muybridge.recipes.nano_long import NANO_LONG
 from muybridge.recipes.recipe import Recipe
 from muybridge.recipes.small import SMALL
 from muybridge.recipes.tiny import TINY
 
-RECIPES = {recipe.name: recipe for recipe in (TINY, NANO, NANO_LONG, SMALL, BASE)}
+RECIPES = {recipe.name: recipe for recipe in (TINY, NANO, SMALL, BASE)}
 
 
 def find(name: str) -> Recipe:

@@ -54,7 +54,7 @@ class FlowStage:
     clips: int
     frames: int
     levels: LevelSettings = field(default_factory=LevelSettings)
-    recognition: float = 0.25
+    recognition: float = 0.5
     glimpses: int | None = None
 
 

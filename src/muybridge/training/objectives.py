@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 from torch import Tensor, nn
 
-from muybridge.conditioning.text import TextEncoder
+from muybridge.conditioning.text import TextConfig, TextEncoder
 from muybridge.flow.paths import expand_level, interpolate, velocity
 from muybridge.flow.schedules import logit_normal_times, prefix_mask, share_levels, shift_times
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
@@ -89,36 +89,50 @@ class Reconstruction(nn.Module):
         return loss, {name: value.detach() for name, value in metrics.items()}
 
 
-class Reading(nn.Module):
-    """What the text encoder learns before it meets a video: its first tokens are the objects that a sentence names.
+class Reader(nn.Module):
+    """Tells from a text encoder's first tokens which objects a sentence names: of token i's, colour, shape and size.
 
-    Token i says colour, shape and size of the i-th object, so that words belong together before pictures need them to.
-    `classes` are the numbers of colours, shapes and sizes; colour has one more for "no object", size for "not said".
+    So words that belong together share a token before pictures need them to. `classes` are the numbers of colours,
+    shapes and sizes; colour has one more for "no object", size for "not said".
     """
 
-    def __init__(self, text: TextEncoder, classes: tuple[int, int, int], objects: int) -> None:
+    def __init__(self, config: TextConfig, classes: tuple[int, int, int], objects: int) -> None:
         super().__init__()
-        assert objects <= text.config.queries, f"{objects} objects, {text.config.queries} queries"
-        self.text, self.objects = text, objects
+        assert objects <= config.queries, f"{objects} objects, {config.queries} queries"
+        self.objects = objects
         colours, shapes, sizes = classes
         self.nothing = colours
-        self.heads = nn.ModuleList(nn.Linear(text.config.width, n) for n in (colours + 1, shapes, sizes + 1))
+        self.heads = nn.ModuleList(nn.Linear(config.width, n) for n in (colours + 1, shapes, sizes + 1))
+
+    def forward(
+        self, tokens: Float[Tensor, "b q d"], named: Int[Tensor, "b k 3"]
+    ) -> tuple[Float[Tensor, " b"], Bool[Tensor, " b"]]:
+        """Cross-entropy of each sentence, and whether all that it names was told."""
+        exists = named[:, :, 0] != self.nothing
+        loss, right = tokens.new_zeros(len(tokens)), torch.ones_like(exists)
+        for head, target, counts in zip(
+            self.heads, named.unbind(-1), (torch.ones_like(exists), exists, exists), strict=True
+        ):
+            scores = head(tokens[:, : self.objects]).float()
+            wrong = F.cross_entropy(scores.movedim(-1, 1), target, reduction="none") * counts
+            loss = loss + wrong.sum(dim=1) / counts.sum(dim=1).clamp_min(1)
+            right &= (scores.argmax(-1) == target) | ~counts
+        return loss, right.all(dim=1)
+
+
+class Reading(nn.Module):
+    """What the text encoder learns before it meets a video: to say what a sentence names."""
+
+    def __init__(self, text: TextEncoder, reader: Reader) -> None:
+        super().__init__()
+        self.text, self.reader = text, reader
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         assert batch.text is not None, "Reading needs batch.text"
         assert batch.named is not None, "Reading needs batch.named"
-        tokens = self.text(batch.text)[:, : self.objects].float()
-        exists = batch.named[:, :, 0] != self.nothing
-        loss, right = tokens.new_zeros(()), torch.ones_like(exists)
-        for head, target, counts in zip(
-            self.heads, batch.named.unbind(-1), (torch.ones_like(exists), exists, exists), strict=True
-        ):
-            scores = head(tokens)
-            wrong = F.cross_entropy(scores.movedim(-1, 1), target, reduction="none") * counts
-            loss = loss + (wrong.sum(dim=1) / counts.sum(dim=1).clamp_min(1)).mean()
-            right &= (scores.argmax(-1) == target) | ~counts
-        metrics = {"loss": loss, "sentences_read": right.all(dim=1).float().mean()}
-        return loss, {name: value.detach() for name, value in metrics.items()}
+        wrong, right = self.reader(self.text(batch.text), batch.named)
+        loss = wrong.mean()
+        return loss, {"loss": loss.detach(), "sentences_read": right.float().mean()}
 
 
 @dataclass(frozen=True)
@@ -139,12 +153,17 @@ class LevelSettings:
     drop_text: float = 0.1
 
 
+OF_OBJECTS = 8.0
+"""Weight of a place that shows an object in the loss of the Recogniser; others have 1."""
+
+
 class Recogniser(nn.Module):
     """Names what stands at each place of the latent, from what the transformer thinks half-way.
 
     Features that tell what is seen speed a diffusion transformer's learning up (REPA, Yu et al. 2410.06940, where they
     are another network's). A simulator knows it, noise or not; and at levels where nothing can be seen yet, the words
-    are all there is to tell it from.
+    are all there is to tell it from. Where an object is seen, a place counts `OF_OBJECTS` times: they fill a tenth of a
+    picture, and which shape has which colour is said there or nowhere.
     """
 
     def __init__(self, config: TransformerConfig, classes: int) -> None:
@@ -155,19 +174,21 @@ class Recogniser(nn.Module):
     def forward(
         self, features: Float[Tensor, "b t s d"], classes: Integer[Tensor, "b t h w"]
     ) -> Float[Tensor, "b t h w"]:
-        """Cross-entropy at each place."""
+        """Cross-entropy at each place, weighted."""
         p, rows = self.patch, classes.shape[2] // self.patch
         scores = self.head(F.rms_norm(features, features.shape[-1:], eps=1e-6)).float()
         scores = rearrange(scores, "b t (h w) (c p q) -> b c t (h p) (w q)", h=rows, p=p, q=p)
-        return F.cross_entropy(scores, classes.long(), reduction="none")
+        wrong = F.cross_entropy(scores, classes.long(), reduction="none")
+        return wrong * torch.where(classes > 0, OF_OBJECTS, 1.0)
 
 
 class FlowMatching(nn.Module):
     """Rectified flow with a noise level for each frame: mean squared error of the velocity (Liu et al. 2209.03003).
 
-    Where the batch says what stands where, a `recogniser` adds `recognition` times its loss. With `glimpses`, only so
-    many latent frames of a clip are learnt at once, the first and others drawn anew each time: what comes of an object
-    in the end can be learnt at a fraction of the cost of all that lies between.
+    Where the batch says what stands where, a `recogniser` adds `recognition` times its loss. Where it says what the
+    words name, a `reader` adds its own: velocities alone would wear away what the text encoder knows of words. With
+    `glimpses`, only so many latent frames of a clip are learnt at once, the first and others drawn anew each time: what
+    comes of an object in the end can be learnt at a fraction of the cost of all that lies between.
     """
 
     def __init__(
@@ -176,11 +197,12 @@ class FlowMatching(nn.Module):
         text: TextEncoder,
         levels: LevelSettings,
         recogniser: Recogniser | None = None,
-        recognition: float = 0.25,
+        recognition: float = 0.5,
+        reader: Reader | None = None,
         glimpses: int | None = None,
     ) -> None:
         super().__init__()
-        self.glimpses = glimpses
+        self.reader, self.glimpses = reader, glimpses
         self.transformer, self.text, self.levels = transformer, text, levels
         self.recogniser, self.recognition = recogniser, recognition
 
@@ -200,7 +222,8 @@ class FlowMatching(nn.Module):
         level, is_known = level.to(data.device), is_known.to(data.device)
         longest = max(1, int((batch.text != 0).sum(dim=1).max()))
         words = (batch.text * keeps_text.to(batch.text)[:, None])[:, :longest]
-        streams = Streams(self.text(words), None, data, is_known, batch.fps, when)
+        text = self.text(words)
+        streams = Streams(text, None, data, is_known, batch.fps, when)
         noisy = interpolate(data, noise, level)
         metrics = {}
         if self.recogniser is None or batch.classes is None:
@@ -216,6 +239,10 @@ class FlowMatching(nn.Module):
             naming = (named * ~is_known[:, :, None, None]).mean()
             loss = loss + self.recognition * naming
             metrics["recognition"] = naming.detach()
+        if self.reader is not None and batch.named is not None:
+            wrong, right = self.reader(text, batch.named)
+            loss = loss + (wrong * keeps_text.to(wrong)).mean()
+            metrics["sentences_read"] = (right | ~keeps_text.to(right)).float().mean()
         return loss, {"loss": loss.detach(), **metrics}
 
     def draw(
