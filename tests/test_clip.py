@@ -12,8 +12,14 @@ import numpy as np
 import pytest
 
 from muybridge.simulation import Clip, Contact, Hidden, Landed, simulate
-from muybridge.simulation.cameras import project
+from muybridge.simulation.cameras import camera_path, project
 from muybridge.simulation.captions import VOCABULARY, mentioned, words
+from muybridge.simulation.events import observed
+from muybridge.simulation.lexicon import VERBS
+from muybridge.simulation.physics import Trajectory, geoms, trajectory
+from muybridge.simulation.render import render
+from muybridge.simulation.scene import Rendered
+from muybridge.simulation.worlds import World, sample_world
 
 SEEDS = range(40)
 
@@ -90,6 +96,23 @@ def test_events_are_borne_out(seed: int) -> None:
             reach = sum(np.linalg.norm(made.objects[i].extents) for i in (event.first, event.second))
             gap = np.linalg.norm(position[event.frame, event.first] - position[event.frame, event.second])
             assert gap < reach + 0.5  # they were at most half a metre apart a frame before
+
+
+def test_balls_that_miss_each_other_are_said_to_roll() -> None:
+    """Of a ball that comes to meet another, but does not, no meeting is told."""
+    seed = next(seed for seed in range(1000) if any(thing.motion == "meet" for thing in sample_world(seed).things))
+    world = sample_world(seed)
+    path = trajectory(world, 33, 15.0)
+    meeting = [i for i, thing in enumerate(world.things) if thing.motion == "meet"]
+    for happening in observed(world, path, render_of(world, path), ()):
+        if happening.subject in meeting:
+            assert happening.kind.split()[0] == "roll"
+            assert happening.kind in VERBS
+
+
+def render_of(world: World, path: Trajectory) -> Rendered:
+    camera = camera_path(world.move, np.linspace(0, 1, 33), 32, 32)
+    return render(geoms(world, path), camera, world.look, 32, 32)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

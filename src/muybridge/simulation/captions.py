@@ -58,8 +58,8 @@ class Happening:
 
     @property
     def verb(self) -> str:
-        """How it moves along: "roll", "slide" or what the kind begins with."""
-        return self.kind.split()[0]
+        """How it moves along: "roll" (who comes to meet another is a ball), "slide" or what the kind begins with."""
+        return "roll" if self.kind == "meet" else self.kind.split()[0]
 
 
 def intended(world: World) -> tuple[Happening, ...]:
