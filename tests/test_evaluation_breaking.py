@@ -59,6 +59,14 @@ def test_sizes_places_and_numbers_change_as_stated() -> None:
     assert found.crowded(len(clip.rgb))[START : START + 5].all()
 
 
+def test_a_ball_turns_into_a_box() -> None:
+    clip, _ = falling()
+    frames = np.arange(len(clip.rgb)) >= START
+    made = broken("changes shape")
+    assert made.looks_like(~frames)[0] == "ball"
+    assert made.looks_like(frames)[0] != "ball"
+
+
 def test_it_goes_back_the_way_it_came() -> None:
     clip, subject = falling()
     true, back = true_tracks(clip)[subject], broken("wrong side", 12)

@@ -97,8 +97,10 @@ def test_true_tracks_are_the_masks() -> None:
     truth = clip(0)
     for i, true in enumerate(true_tracks(truth)):
         assert true.area.tolist() == (truth.instance == i + 1).sum(axis=(1, 2)).tolist()
-        assert true.looks_like(true.seen) == truth.objects[i].shape
-        assert true.looks_like(~true.seen) == ""
+        looks, likely = true.looks_like(true.seen)
+        assert looks == truth.objects[i].shape
+        assert likely.tolist() == [float(shape == looks) for shape in SHAPES[:3]]
+        assert true.looks_like(~true.seen)[0] == ""
 
 
 def compared(frames: np.ndarray, truth: Clip) -> list[tuple[float, float]]:

@@ -11,7 +11,16 @@ import pytest
 
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.suite import Split
-from muybridge.evaluation.variations import GRAVITIES, HELD_OUT_PAIRS, SIZE_LIMITS, STRIDE, has_held_out_pair, varied
+from muybridge.evaluation.variations import (
+    GRAVITIES,
+    HELD_OUT_PAIRS,
+    SIZE_LIMITS,
+    STRIDE,
+    TABLE_HEIGHTS,
+    has_held_out_pair,
+    on_a_table,
+    varied,
+)
 from muybridge.simulation import World, film, sample_world, simulate
 from muybridge.simulation.palette import COLOURS
 from muybridge.simulation.physics import trajectory
@@ -103,6 +112,27 @@ def test_free_fall_in_every_gravity() -> None:
         time = np.arange(6) / 30
         fallen = 1.6 - trajectory(world, 6, 30.0).position[:, 0, 2]
         np.testing.assert_allclose(fallen, 0.5 * gravity * time**2, atol=1e-6)
+
+
+def test_on_a_table_it_moves_as_on_the_ground_and_then_falls() -> None:
+    raised = [(world, on_a_table(world)) for world in map(sample_world, range(HELD_OUT + 7000, HELD_OUT + 7060))]
+    tables = [(old, new) for old, new in raised if new is not None]
+    assert tables
+    for old, new in tables:
+        (subject,) = (
+            i for i, thing in enumerate(new.things) if thing.other == -1 and thing.motion in ("roll", "slide")
+        )
+        height = 2 * new.props[-1].size[2]
+        assert TABLE_HEIGHTS[0] <= height <= TABLE_HEIGHTS[1]
+        level, path = (trajectory(world, 33, 15.0).position[:, subject] for world in (old, new))
+        np.testing.assert_allclose(path[:5], level[:5] + np.array([0, 0, height]), atol=0.01)
+        assert path[-1, 2] < height
+
+
+def test_nothing_is_put_on_a_table_where_nothing_rolls() -> None:
+    world = sample_world(SEEDS[0])
+    things = tuple(replace(thing, motion="rest") for thing in world.things)
+    assert on_a_table(replace(world, things=things)) is None
 
 
 def test_many_objects_are_filmed_and_named() -> None:

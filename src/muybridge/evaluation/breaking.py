@@ -65,10 +65,13 @@ def changes_size(clip: Clip, subject: int, start: int) -> Frames:
 
 
 def changes_shape(clip: Clip, subject: int, start: int) -> Frames:
-    """What is no box becomes one of its size, a box becomes a ball."""
+    """A ball becomes a box, what is none becomes one, as large as the same size's; so its outline changes, too.
+
+    A rolling box for a cylinder is left out: few pixels tell them apart while a corner points at the camera.
+    """
     thing = clip.world.things[subject]
-    shape, kind = ("ball", SPHERE) if thing.shape == "box" else ("box", BOX)
-    size = (thing.radius,) * 3 if shape == "ball" else (0.92 * thing.radius,) * 3
+    kind, side = (BOX, 0.92) if thing.shape == "ball" else (SPHERE, 1.0)
+    size = (side * thing.radius,) * 3
 
     def reshaped(g: Geoms) -> Geoms:
         kinds, sizes = g.kind.copy(), g.size.copy()

@@ -66,6 +66,7 @@ _BLOCK = 8  # pixels of 128
 _SMOOTH = 9  # frames over which an object's shape is looked at
 _TELLS = 0.5  # probability of its shape in the truth, at all times: else the shape is not asked
 _JUMP = 1.25  # radii that a step may be larger than twice its neighbours: a clip that stutters makes steps of one
+_FULL = 0.95  # factor of the length above which a thing beside something else is not behind it
 _ENTERING = 0.6  # share of its recent area below which a thing is partly behind something, or partly out
 _RECENT = 10  # frames
 _FAST = 1.5  # radii a frame with which a thing may be hidden from one frame to the next
@@ -219,14 +220,7 @@ class _Watch:
 
     def _resized(self, i: int) -> _Fault:
         """Larger or smaller than the known frames and perspective have it; what is covered may look smaller."""
-        made = self.found.objects[i]
-        known = made.seen & (self.clip.states.visible[:, i] >= _WHOLE) & (self._from_border(i) > 2 * self._pixel)
-        known[self.task.known :] = False
-        if not known.any():
-            return self._nothing()
-        factor = np.sqrt(made.area) / self._radii_here(i)
-        factor = factor / np.median(factor[known])
-        slack = SIZE[self.clip.objects[i].shape]
+        made, factor, slack = self.found.objects[i], self._factor(i), SIZE[self.clip.objects[i].shape]
         wrong = made.seen & ((factor > slack) | ((factor < 1 / slack) & self._free(i)))
         return self._lasting(self._after(wrong), f"{self._the(i)} changes its size")
 
@@ -316,13 +310,29 @@ class _Watch:
         here: Float[np.ndarray, " t"] = self._radii[nearest, i]
         return here
 
+    def _factor(self, i: int) -> Float[np.ndarray, " t"]:
+        """Size over that of the known frames, but for perspective; 1 where they do not show the whole of it."""
+        made = self.found.objects[i]
+        known = made.seen & (self.clip.states.visible[:, i] >= _WHOLE) & (self._from_border(i) > 2 * self._pixel)
+        known[self.task.known :] = False
+        size = np.sqrt(made.area) / self._radii_here(i)
+        usual = float(np.median(size[known])) if known.any() else 0.0
+        factor: Float[np.ndarray, " t"] = size / usual if usual else np.ones_like(size)
+        return factor
+
+    def _whole(self, i: int) -> Bool[np.ndarray, " t"]:
+        """Whether all of it shows: it is free, or away from the border and no smaller than it has to be."""
+        full = (self._from_border(i) > 2 * self._pixel) & (self._factor(i) > _FULL)
+        whole: Bool[np.ndarray, " t"] = self._free(i) | full
+        return whole
+
     def _unlike(self, i: int, made: Track) -> Bool[np.ndarray, " t"]:
-        unlike: Bool[np.ndarray, " t"] = self._free(i) & made.seen & (self._likelihood(i, made) < UNLIKELY)
+        unlike: Bool[np.ndarray, " t"] = self._whole(i) & made.seen & (self._likelihood(i, made) < UNLIKELY)
         return unlike
 
     def _likelihood(self, i: int, made: Track) -> Float[np.ndarray, " t"]:
         """Of the object's own shape, mean of nine frames; 1 where it is not whole."""
-        own = np.where(made.seen & self._free(i), made.shape[:, SHAPES.index(self.clip.objects[i].shape)], 1.0)
+        own = np.where(made.seen & self._whole(i), made.shape[:, SHAPES.index(self.clip.objects[i].shape)], 1.0)
         smooth: Float[np.ndarray, " t"] = uniform_filter1d(own, _SMOOTH, mode="nearest")
         return smooth
 

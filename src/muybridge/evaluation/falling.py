@@ -6,7 +6,9 @@ Every named object of the generated clip is followed by its pixels and held agai
 place        mean distance from the true place, in radii of the object, over the generated frames in which the truth
              shows half of it or more; where it cannot be found it counts as `LOST` radii away
 step         the same of its displacement from frame to frame
-gravity      second-order fit to the heights of a flight that has `FLIGHT` frames or more before anything is touched
+gravity      second-order fit to the heights of a flight that has `FLIGHT` frames or more before anything is touched,
+             and to those of a ball's first rebound that has as many
+acceleration the same down a ramp, after the known frames
 restitution  of a ball that is dropped or thrown: square root of the height it comes back to over the one it fell from
 energy       kinetic and potential, per mass, above the start's; before it meets another object
 penetration  how deep its lowest place lies below the one at which it would touch the ground
@@ -14,33 +16,40 @@ penetration  how deep its lowest place lies below the one at which it would touc
 The others are read in the vertical plane in which the truth moves, where a pixel's ray through the truth's camera
 meets it. What an object's path plane hides (it is seen edge-on) or nothing fits is left out of them, never of `place`.
 
-There is no "rolls off an edge": the simulator has no such motion and its grammar no words for it.
+The simulator that training clips come from has no "rolls off an edge": that law's worlds are its worlds with what rolls
+or slides put on a table, and their prompts say that it falls.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float
 
-from muybridge.evaluation.segments import SIDE as SEARCHED
-from muybridge.evaluation.segments import segments
+from muybridge.evaluation.breaking import BREAKS
+from muybridge.evaluation.mechanics import measures, tells_gravity
+from muybridge.evaluation.permanence import radii
 from muybridge.evaluation.statistics import HELD_OUT
-from muybridge.evaluation.suite import Split, Task, Verdict
-from muybridge.evaluation.variations import varied
-from muybridge.simulation import Clip, Contact, Landed, ObjectInfo, World, film
+from muybridge.evaluation.suite import Frames, Split, Task, Verdict
+from muybridge.evaluation.tracking import Track, track, true_tracks
+from muybridge.evaluation.variations import is_on_table, on_a_table, varied
+from muybridge.simulation import Clip, World, film, sample_world
 from muybridge.simulation.cameras import camera_path, project
+from muybridge.simulation.captions import Happening, captions, intended
 from muybridge.simulation.physics import GROUND, Trajectory, trajectory
+from muybridge.simulation.things import Thing
 
-LAWS = ("drop", "bounce", "throw", "ramp", "collide")
-"""Task n is about law n modulo 5. What is dropped and comes up again by 8 cm bounces; what does not, drops."""
+LAWS = ("drop", "bounce", "throw", "edge", "ramp", "collide")
+"""Task n is about law n modulo 6. What is dropped and comes up again by 8 cm bounces; what does not, drops."""
 
-UNDER_GRAVITY = ("drop", "bounce", "throw", "ramp")
-"""Laws that another gravity changes; what collides rolls or slides on the level ground."""
+SEES = tuple(name for name in BREAKS if name not in ("changes size", "changes shape", "duplicated"))
+"""Breaks that this suite is meant to see. What a thing looks like is another suite's business."""
+
+UNDER_GRAVITY = ("drop", "bounce", "throw", "edge", "ramp")
+"""Laws that half the gravity changes. What collides does so on the level ground, where weight tells by friction alone,
+and that cannot be read off the known frames: to judge collisions by it would be to guess."""
 
 FRAMES, SIDE, FPS, KNOWN = 33, 128, 15.0, 5
 
@@ -51,54 +60,17 @@ be read off the known frames: of 50 clips of worlds that differ in nothing else,
 STEP = 0.4
 """Radii a frame of mean error that pass: the same 50 clips stay below 0.25, shuffled frames lie mostly above 0.4."""
 
-GRAVITY = 0.3
-"""Relative error of gravity that passes: 5 frames with centres half a pixel off have a standard deviation of 0.12."""
-
-RESTITUTION = 0.35
-"""Error of a ball's restitution that passes: training draws it from 0.45 to 0.75, nothing in the known frames tells."""
-
-ENERGY = 1.0
-"""Radii by which the energy gained could lift an object, that pass: half a pixel of noise at 4 m/s is worth 0.5."""
-
-PENETRATION = 0.5
-"""Radii that pass: the truth itself has up to 0.16, where a thing is covered in part or leaves its path's plane."""
-
 LOST = 5.0
 """Radii that an object which cannot be found counts as being away."""
 
-FLIGHT = 5
-"""Frames of a flight that gravity is fitted to, at least."""
-
 _TELLING = 1.5  # radii, on average, by which an object that stops after the known frames is off: else it tells nothing
 _SHOWN = 0.5  # share of an object's outline that the truth has to show
+_MOSTLY = 0.7  # share of the generated frames in which it does
 _WHOLE = 0.97  # the same, where a centre has to be the object's own
 _BOUNCE = 0.08  # metres that it comes up again
-_STANDS = 0.15  # metres within which a path is vertical or no path at all
-_EDGE_ON = 0.5  # least cosine between line of sight and the normal of a path's plane
+_DOWN = 0.3  # metres that it falls at least
 _FIRST_SEED = HELD_OUT + 300_000_000
 _CANDIDATES = 1000
-
-
-class Track(Protocol):
-    """One object of a clip: in which frames it is found, and there its centre (x, y) and area in pixels."""
-
-    @property
-    def seen(self) -> Bool[np.ndarray, " t"]: ...
-
-    @property
-    def centre(self) -> Float[np.ndarray, "t 2"]: ...
-
-    @property
-    def area(self) -> Float[np.ndarray, " t"]: ...
-
-
-@dataclass(frozen=True)
-class PixelTrack:
-    """A Track as arrays: of a clip's own masks or of segments found in it."""
-
-    seen: Bool[np.ndarray, " t"]
-    centre: Float[np.ndarray, "t 2"]
-    area: Float[np.ndarray, " t"]
 
 
 @dataclass(frozen=True)
@@ -109,31 +81,31 @@ class FallingObjects:
     splits: tuple[Split, ...] = ("in distribution", "speed", "size", "gravity", "count", "combination")
 
     def task(self, split: Split, number: int) -> Task:
-        """Number n obeys law n modulo 5. ValueError for a negative number."""
+        """Number n obeys law n modulo 6. ValueError for a negative number."""
         if number < 0:
             raise ValueError(f"tasks are numbered from 0, not {number}")
         law = LAWS[number % len(LAWS)]
         first = _FIRST_SEED + number * _CANDIDATES
         for seed in range(first, first + _CANDIDATES):
-            world = varied(seed, split)
-            if world.move.kind != "static" or not (subjects := _subjects(world, law)):
+            world = _world(seed, split, law)
+            if world is None or not _subjects(world, law):
                 continue
             clip = film(world, FRAMES, SIDE, SIDE, FPS)
-            if any(_watched(clip, i) for i in subjects):
+            if _watched(clip, law):
                 name = f"falling-{split.replace(' ', '-')}-{number:04d}"
-                return Task(name, seed, split, clip.captions[-1], KNOWN, clip, {"law": law})
+                return Task(name, seed, split, _prompt(clip, law), KNOWN, clip, {"law": law})
         raise AssertionError(f"no world for {law} in {split} among {_CANDIDATES} seeds from {first}")
 
-    def judge(self, task: Task, frames: UInt8[np.ndarray, "t h w 3"]) -> Verdict:
+    def judge(self, task: Task, frames: Frames) -> Verdict:
         assert frames.shape == task.truth.rgb.shape, (frames.shape, task.truth.rgb.shape)
-        return verdict(task, follow(frames, task.truth.objects))
+        return verdict(task, track(frames, task.truth.objects).objects)
 
 
 def verdict(task: Task, tracks: Sequence[Track]) -> Verdict:
     """What is made of a clip in which the truth's objects, in their order, are found on `tracks`."""
     clip = task.truth
     assert len(tracks) == len(clip.objects), (len(tracks), len(clip.objects))
-    truth, radii = true_tracks(clip), _radii(clip)
+    truth, sizes = true_tracks(clip), radii(clip)
     wrong: list[str] = []
     errors: dict[str, list[float]] = {}
 
@@ -144,57 +116,64 @@ def verdict(task: Task, tracks: Sequence[Track]) -> Verdict:
                 wrong.append(f"the {clip.objects[i].name} {sentence.format(value)}")
 
     for i, (true, found) in enumerate(zip(truth, tracks, strict=True)):
-        if clip.states.visible[0, i] >= _SHOWN and not _near(true, found, radii[0, i]):
+        if clip.states.visible[0, i] >= _SHOWN and not _near(true, found, sizes[0, i]):
             wrong.append(f"the {clip.objects[i].name} of the first frame is not where it was given")
     for i, (true, found) in enumerate(zip(truth, tracks, strict=True)):
-        off, step, when = _apart(clip, i, true, found, radii[:, i], task.known)
+        off, step, when = _apart(clip, i, true, found, sizes[:, i], task.known)
         check(i, "place, radii", off, PLACE, f"is {{:.1f}} radii from its place on average, most in frame {when}")
         check(i, "step, radii", step, STEP, f"is {{:.2f}} radii off in each step, see frame {when}")
-        for measure in _physics(clip, i, found):
-            check(i, *measure)
+        for measure in measures(clip, i, found, task.known):
+            check(i, measure.name, measure.value, measure.limit, measure.sentence)
     return Verdict(0.0 if wrong else 1.0, wrong[0] if wrong else "", {key: max(v) for key, v in errors.items()})
 
 
-def true_tracks(clip: Clip) -> tuple[PixelTrack, ...]:
-    """The objects of a simulated clip as its masks have them."""
-    return tuple(_masked(clip.instance == i + 1) for i in range(len(clip.objects)))
+def broken(task: Task) -> Iterator[tuple[str, Frames]]:
+    """The truth of a task, broken in each of the ways of `SEES` right after the known frames.
+
+    Half the gravity is left out of collisions, which cannot show it. What drops or is thrown has flown most of its way
+    by then: it freezes where it is last known, and gravity is another one from the first frame on.
+    """
+    law = task.groups["law"]
+    subject = _watched(task.truth, law)[0]
+    for name in SEES:
+        if name != "half gravity" or law in UNDER_GRAVITY:
+            yield name, BREAKS[name](task.truth, subject, _start(name, law, task.known))
 
 
-def follow(frames: UInt8[np.ndarray, "t h w 3"], objects: Sequence[ObjectInfo]) -> tuple[PixelTrack, ...]:
-    """Each object as the largest segment of its colour in every frame: no two objects of a world share a colour."""
-    pictures = [segments(frame) for frame in frames]
-    scale = min(frames.shape[1:3]) / SEARCHED
-    tracks = []
-    for known in objects:
-        own = [
-            max((s for s in found if s.colour == known.colour), key=lambda s: s.area, default=None)
-            for found in pictures
-        ]
-        centre = [(s.centre[1] + 0.5, s.centre[0] + 0.5) if s else (math.nan, math.nan) for s in own]
-        area = [float(s.area) if s else 0.0 for s in own]
-        tracks.append(PixelTrack(np.array(area) > 0, scale * np.array(centre), scale**2 * np.array(area)))
-    return tuple(tracks)
-
-
-def _masked(mask: Bool[np.ndarray, "t h w"]) -> PixelTrack:
-    area = mask.sum(axis=(1, 2)).astype(float)
-    rows, columns = np.arange(mask.shape[1]) + 0.5, np.arange(mask.shape[2]) + 0.5
-    weight = np.maximum(area, 1)
-    x, y = mask.sum(axis=1) @ columns / weight, mask.sum(axis=2) @ rows / weight
-    return PixelTrack(area > 0, np.where(area[:, None] > 0, np.stack([x, y], axis=1), np.nan), area)
+def _start(name: str, law: str, known: int) -> int:
+    """The frame from which on a truth is broken."""
+    if name == "freezes":
+        return known - 1
+    return 1 if law in ("drop", "throw") and name in ("falls up", "half gravity") else known
 
 
 # --- scenes ----------------------------------------------------------------------------------------------------------
 
 
+def _world(seed: int, split: Split, law: str) -> World | None:
+    """The world of a seed in a split, if its camera stands still."""
+    if sample_world(seed).move.kind != "static":  # a variation keeps the camera
+        return None
+    world = varied(seed, split)
+    if world.move.kind != "static":  # another world took its place
+        return None
+    return on_a_table(world) if law == "edge" else world
+
+
 def _subjects(world: World, law: str) -> list[int]:
     """Objects that obey the law, and move on enough after the known frames."""
-    motions = {"drop": "drop", "bounce": "drop"}
-    meant = [i for i, thing in enumerate(world.things) if thing.motion == motions.get(law, law)]
+    meant = [i for i, thing in enumerate(world.things) if _is_meant(thing, law)]
     if not meant:
         return []
     path = trajectory(world, FRAMES, FPS)
     return [i for i in meant if _law(world, path, i) == law and _left_to_do(world, path, i) >= _TELLING]
+
+
+def _is_meant(thing: Thing, law: str) -> bool:
+    """Whether a thing is meant to obey the law."""
+    if law == "edge" or is_on_table(thing):
+        return law == "edge" and is_on_table(thing)
+    return thing.motion == ("drop" if law == "bounce" else law)
 
 
 def _law(world: World, path: Trajectory, i: int) -> str:
@@ -203,6 +182,8 @@ def _law(world: World, path: Trajectory, i: int) -> str:
     if thing.motion == "collide":
         met = any({c.first, c.second} == {i, thing.other} for c in path.contacts)
         return "collide" if met else ""
+    if _is_meant(thing, "edge"):
+        return "edge" if height[-1] < height[0] - _DOWN else ""
     if thing.motion != "drop":
         return thing.motion
     landed = next((c.frame for c in path.contacts if c.first == i and c.second == GROUND), None)
@@ -210,6 +191,15 @@ def _law(world: World, path: Trajectory, i: int) -> str:
         return ""
     after = height[landed + 1 :]
     return "bounce" if (after - np.minimum.accumulate(after)).max(initial=0.0) > _BOUNCE else "drop"
+
+
+def _prompt(clip: Clip, law: str) -> str:
+    """The fullest caption; what goes over an edge "falls", for the grammar's rolling is along the ground."""
+    if law != "edge":
+        return clip.captions[-1]
+    off = [i for i, thing in enumerate(clip.world.things) if _is_meant(thing, law)]
+    happenings = [Happening(i, "fall") if i in off else h for i, h in enumerate(intended(clip.world))]
+    return captions(clip.world, tuple(happenings), FRAMES)[-1]
 
 
 def _left_to_do(world: World, path: Trajectory, i: int) -> float:
@@ -221,10 +211,15 @@ def _left_to_do(world: World, path: Trajectory, i: int) -> float:
     return float(away.mean())
 
 
-def _watched(clip: Clip, i: int) -> bool:
-    """Whether it is seen in most of the frames that are to be made, and whole from the first to the last known one."""
-    shown = clip.states.visible[:, i]
-    return bool((shown[:KNOWN] > _WHOLE).all() and (shown[KNOWN:] >= _SHOWN).mean() > 0.7)
+def _watched(clip: Clip, law: str) -> list[int]:
+    """Those that obey the law and are seen in most of the frames that are to be made, and whole in the known ones.
+
+    What goes over an edge or down a ramp has to be seen so well then that gravity can be read off.
+    """
+    shown = clip.states.visible
+    seen = (shown[:KNOWN] > _WHOLE).all(axis=0) & ((shown[KNOWN:] >= _SHOWN).mean(axis=0) > _MOSTLY)
+    subjects, truth = [i for i in _subjects(clip.world, law) if seen[i]], true_tracks(clip)
+    return [i for i in subjects if law not in ("edge", "ramp") or tells_gravity(clip, i, truth[i], KNOWN)]
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------
@@ -254,137 +249,3 @@ def _apart(
     place = float(away[counts].mean()) if counts.any() else None
     step = float(moved[pairs].mean()) if pairs.any() else None
     return place, step, int(np.where(counts, away, -1).argmax())
-
-
-def _radii(clip: Clip) -> Float[np.ndarray, "t n"]:
-    """Radii of the objects in pixels."""
-    depth = project(clip.camera, clip.states.position)[..., 2]
-    radius = np.array([thing.radius for thing in clip.world.things])
-    size: Float[np.ndarray, "t n"] = radius * clip.camera.intrinsics[:, :1, 0] / depth
-    return size
-
-
-_Measure: TypeAlias = tuple[str, float | None, float, str]  # key, value, limit, sentence
-
-
-def _physics(clip: Clip, i: int, found: Track) -> tuple[_Measure, ...]:
-    """Gravity, restitution, energy and penetration of an object that moves."""
-    way = clip.states.position[:, i] - clip.states.position[0, i]
-    if clip.world.things[i].fixed or np.linalg.norm(way, axis=1).max() < _STANDS:
-        return ()
-    points = _in_plane(clip, i, found)
-    if points is None:
-        return ()
-    gained, deep = _energy_gained(clip, i, points), _penetration(clip, i, points)
-    return (
-        ("gravity, share off", _gravity_off(clip, i, points), GRAVITY, "falls under a gravity that is off by {:.0%}"),
-        ("restitution, off", _restitution_off(clip, i, points), RESTITUTION, "has a restitution off by {:.2f}"),
-        ("energy gained, radii", gained, ENERGY, "gains energy that could lift it by {:.1f} radii"),
-        ("penetration, radii", deep, PENETRATION, "is {:.1f} radii deep in the ground"),
-    )
-
-
-def _in_plane(clip: Clip, i: int, found: Track) -> Float[np.ndarray, "t 2"] | None:
-    """Along the object's way and up, metres, where rays through its centres meet the vertical plane of its true way.
-
-    NaN where it is not found, or covered in part; None if that plane is seen too much from the side. What falls
-    straight down has a plane that faces the camera.
-    """
-    path, until = clip.states.position[:, i], _alone(clip, i)
-    pose, focus = clip.camera.pose, clip.camera.intrinsics
-    sight = path[0, :2] - pose[0, :2, 3]
-    sight = sight / np.linalg.norm(sight)
-    way = path[until - 1, :2] - path[0, :2]
-    ahead = way / np.linalg.norm(way) if np.linalg.norm(way) > _STANDS else np.array([-sight[1], sight[0]])
-    normal = np.array([-ahead[1], ahead[0]])
-    if abs(normal @ sight) < _EDGE_ON:
-        return None
-    local = np.concatenate([(found.centre - focus[:, :2, 2]) / focus[:, :1, 0], np.ones((len(path), 1))], axis=1)
-    rays = np.einsum("tij,tj->ti", pose[:, :3, :3], local)
-    reach = (path[0, :2] - pose[:, :2, 3]) @ normal / (rays[:, :2] @ normal)
-    points = pose[:, :3, 3] + reach[:, None] * rays
-    border = np.minimum(found.centre, clip.rgb.shape[2:0:-1] - found.centre).min(axis=1)
-    whole = found.seen & (clip.states.visible[:, i] >= _WHOLE) & (border > _radii(clip)[:, i])
-    flat = np.stack([(points[:, :2] - path[0, :2]) @ ahead, points[:, 2]], axis=1)
-    return np.where(whole[:, None], flat, np.nan)
-
-
-def _alone(clip: Clip, i: int) -> int:
-    """Frames before it meets another object for the first time."""
-    props = len(clip.objects)
-    met = [
-        e.frame
-        for e in clip.events
-        if isinstance(e, Contact) and i in (e.first, e.second) and max(e.first, e.second) < props
-    ]
-    return min(met, default=len(clip.rgb) - 1) + 1
-
-
-def _gravity_off(clip: Clip, i: int, points: Float[np.ndarray, "t 2"]) -> float | None:
-    """Relative error of gravity, from the frames of the true flight; None where they are too few."""
-    if clip.world.things[i].motion not in ("drop", "throw"):
-        return None
-    flight = points[: min(_first_touch(clip, i), _alone(clip, i)), 1]
-    if np.isfinite(flight).sum() < FLIGHT:
-        return None
-    return abs(gravity(flight, clip.fps) / clip.world.gravity - 1)
-
-
-def gravity(height: Float[np.ndarray, " t"], fps: float) -> float:
-    """Metres/second² downwards of a flight: z = z0 + v t - g t² / 2, by least squares. NaN heights do not count."""
-    frames = np.flatnonzero(np.isfinite(height))
-    return float(-2 * np.polyfit(frames / fps, height[frames], 2)[0])
-
-
-def _first_touch(clip: Clip, i: int) -> int:
-    """Frames before what is in the air touches anything."""
-    landed = [e.frame for e in clip.events if isinstance(e, Landed) and e.object == i]
-    met = [e.frame for e in clip.events if isinstance(e, Contact) and i in (e.first, e.second)]
-    return min(landed + met, default=len(clip.rgb) - 1) + 1
-
-
-def _restitution_off(clip: Clip, i: int, points: Float[np.ndarray, "t 2"]) -> float | None:
-    """Difference of a ball's restitution to the one that the same rule finds in the simulator's heights."""
-    thing = clip.world.things[i]
-    if thing.shape != "ball" or thing.motion not in ("drop", "throw"):
-        return None
-    landed, until = _first_touch(clip, i), _alone(clip, i)
-    measured = restitution(points[:until, 1], landed, thing.radius)
-    true = restitution(clip.states.position[:until, i, 2], landed, thing.radius)
-    return abs(measured - true) if measured is not None and true is not None else None
-
-
-def restitution(height: Float[np.ndarray, " t"], landed: int, floor: float) -> float | None:
-    """Share of the speed kept in the first bounce: the square root of the ratio of apexes above `floor`.
-
-    `landed` is the first frame after the landing; heights are metres, NaN where unknown. None if less than 5 frames
-    are known after the landing, or none before. Source: v² = 2 g h on both sides of the bounce.
-    """
-    before, after = height[:landed], height[landed:]
-    if not np.isfinite(before).any() or np.isfinite(after).sum() < 5:
-        return None
-    fallen, risen = np.nanmax(before) - floor, max(0.0, float(np.nanmax(after)) - floor)
-    return math.sqrt(risen / fallen) if fallen > 0 else None
-
-
-def _energy_gained(clip: Clip, i: int, points: Float[np.ndarray, "t 2"]) -> float | None:
-    """Largest energy per mass before it meets another object above that of the start, as a height in radii."""
-    thing, g = clip.world.things[i], clip.world.gravity
-    path = points[: _alone(clip, i)]
-    speed = (path[2:] - path[:-2]) * clip.fps / 2
-    energy = 0.5 * (speed**2).sum(axis=1) + g * path[1:-1, 1]
-    if not np.isfinite(energy).any():
-        return None
-    spin = 0.4 * thing.radius**2 * float(np.sum(np.square(thing.spin)))
-    start = 0.5 * (float(np.sum(np.square(thing.velocity))) + spin) + g * thing.position[2]
-    return max(0.0, float(np.nanmax(energy)) - start) / (g * thing.radius)
-
-
-def _penetration(clip: Clip, i: int, points: Float[np.ndarray, "t 2"]) -> float | None:
-    """How far its centre comes below the height at which it would lie on the ground, in radii."""
-    thing = clip.world.things[i]
-    heights = points[: _alone(clip, i), 1]
-    if not np.isfinite(heights).any():
-        return None
-    lowest = min(thing.bounds)
-    return max(0.0, lowest - float(np.nanmin(heights))) / thing.radius

@@ -67,6 +67,9 @@ LATE = 2
 """Frames too early or too late that pass: an edge that is a radius off costs three frames, a latent of four frames
 cannot say more than that."""
 
+HALF = (0.4, 0.6)
+"""Shares of an object's area that may be taken for half of it: the thin rim of what is partly covered is not seen."""
+
 SIZE = 1.25
 """Factor of the length, up or down, that passes; the named sizes are 1.3 apart."""
 
@@ -211,9 +214,7 @@ class _Looks:
         if not frames.any():
             return [f"the {self._name(i)} does not come back; it should from frame {back} on"]
         off = float(np.median(np.linalg.norm(made.centre - true.centre, axis=1)[frames] / self._radii(i)[frames]))
-        full = float(np.median(true.area[frames]))
-        middle = (spell.first + spell.last + 1) // 2
-        late = _from_half(made, full, middle) - _from_half(true, full, middle)
+        late = _late(true, made, frames, (spell.first + spell.last + 1) // 2)
         _keep_largest(errors, "place of return, radii", off)
         _keep_largest(errors, "time of return, seconds", abs(late) / self.clip.fps)
         if off > PLACE:
@@ -429,10 +430,21 @@ def _first_run(mask: Bool[np.ndarray, " t"], length: int) -> int | None:
     return int(runs.argmax()) if runs.any() else None
 
 
-def _from_half(found: Track, full: float, start: int) -> int:
-    """First frame from `start` on with half of the object's area; the clip's length if there is none."""
-    shown = found.area[start:] >= 0.5 * full
-    return start + int(shown.argmax()) if shown.any() else len(found.area)
+def _late(true: Track, made: Track, frames: Bool[np.ndarray, " t"], start: int) -> int:
+    """Frames after the truth (before it, if negative) in which half of the object is seen again, after `start`.
+
+    Half of what is seen of it in `frames`, where it is whole. What is seen of it is known to a tenth: while the truth
+    shows between `HALF` of it, nothing is late or early.
+    """
+    begins, ends = (_from_share(true, frames, share, start) for share in HALF)
+    back = _from_share(made, frames, 0.5, start)
+    return max(0, back - ends) + min(0, back - begins)
+
+
+def _from_share(track: Track, frames: Bool[np.ndarray, " t"], share: float, start: int) -> int:
+    """First frame from `start` on with that share of the object's area; the clip's length if there is none."""
+    shown = track.area[start:] >= share * np.median(track.area[frames])
+    return start + int(shown.argmax()) if shown.any() else len(track.area)
 
 
 def _keep_largest(errors: dict[str, float], key: str, value: float) -> None:

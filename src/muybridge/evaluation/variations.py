@@ -18,8 +18,9 @@ from jaxtyping import Float
 from muybridge.evaluation.suite import Split
 from muybridge.simulation import World, sample_world
 from muybridge.simulation.cameras import camera_path, project
+from muybridge.simulation.palette import NEUTRALS
 from muybridge.simulation.physics import mjcf, rotations, trajectory
-from muybridge.simulation.things import AFTER, GRAVITY, SIZES, Prop, Thing, Vector
+from muybridge.simulation.things import AFTER, GRAVITY, SIZES, Prop, Thing, Vector, about_z
 
 SPEEDS = (0.6, 1.6)
 """Factors of the initial velocities: those of one way of moving differ by less than 1 : 1.6, a throw's height apart."""
@@ -38,7 +39,12 @@ HELD_OUT_PAIRS = frozenset({("red", "cylinder"), ("yellow", "box"), ("teal", "ba
 STRIDE = 2**32
 """Where a world cannot be varied, the one whose seed is larger by this takes its place."""
 
+TABLE_HEIGHTS = (0.6, 0.8)
+"""Metres: to fall as far takes 5 to 6 frames at 15 a second."""
+
 _ATTEMPTS = 400
+_EDGE_AFTER = (0.5, 1.1)  # seconds after which what is put on a table is over its edge
+_ASIDE = 0.1  # metres of table behind it and on either side of its way
 _DOWNWARDS = 1.5  # m/s with which what is dropped is thrown down, when it is to be faster
 _PUSH = 0.8  # m/s with which what rolls or slides down a ramp is set going, likewise
 _OVERLAP = 2e-3  # metres by which bodies may be inside each other at the start
@@ -62,6 +68,52 @@ def varied(seed: int, split: Split) -> World:
 def has_held_out_pair(world: World) -> bool:
     """Whether one of its objects has a colour and a shape of `HELD_OUT_PAIRS`."""
     return any((thing.colour, thing.shape) in HELD_OUT_PAIRS for thing in world.things)
+
+
+def on_a_table(world: World) -> World | None:
+    """The world with the first thing that rolls or slides in it put on a table, over whose edge it will go.
+
+    The thing is marked by `other` = -1, the table's kind is "table". None where nothing rolls or slides, the table
+    would be in the way of something else, or the thing would not be seen; nor where things are to collide, for they
+    might miss each other then.
+    """
+    subject = next((i for i, thing in enumerate(world.things) if thing.motion in ("roll", "slide")), None)
+    if subject is None or any(thing.motion == "collide" for thing in world.things):
+        return None
+    rng = Random(f"table {world.seed}")
+    table = _table(world, subject, rng)
+    x, y, z = world.things[subject].position
+    lifted = replace(world.things[subject], position=(x, y, z + 2 * table.size[2]), other=-1)
+    things = tuple(lifted if i == subject else thing for i, thing in enumerate(world.things))
+    raised = _if_plausible(replace(world, things=things, props=(*world.props, table)))
+    return raised if raised and _touched_by(raised, len(world.things) + len(world.props)) <= {subject} else None
+
+
+def is_on_table(thing: Thing) -> bool:
+    """Whether `on_a_table` has put it there."""
+    return thing.motion in ("roll", "slide") and thing.other == -1
+
+
+def _table(world: World, subject: int, rng: Random) -> Prop:
+    """A block under the way that the subject goes, up to where it is after a while."""
+    thing, fps = world.things[subject], 30.0
+    until = rng.uniform(*_EDGE_AFTER)
+    path = trajectory(world, round(until * fps) + 1, fps).position[:, subject]
+    heading = math.atan2(thing.velocity[1], thing.velocity[0])
+    ahead = np.array([math.cos(heading), math.sin(heading)])
+    behind = thing.girth + _ASIDE
+    length = behind + float((path[-1, :2] - path[0, :2]) @ ahead)
+    x, y = path[0, :2] + (length / 2 - behind) * ahead
+    height = rng.uniform(*TABLE_HEIGHTS) / 2
+    size = (length / 2, thing.girth + _ASIDE, height)
+    return Prop("table", size, (float(x), float(y), height), about_z(heading), rng.choice(NEUTRALS))
+
+
+def _touched_by(world: World, geom: int) -> set[int]:
+    """The things that touch a geom within 2.2 seconds."""
+    path = trajectory(world, len(AFTER), 1 / (AFTER[1] - AFTER[0]))
+    pairs = [{contact.first, contact.second} for contact in path.contacts]
+    return {i for pair in pairs if geom in pair for i in pair - {geom} if 0 <= i < len(world.things)}
 
 
 def _in_distribution(seed: int, rng: Random) -> World | None:
