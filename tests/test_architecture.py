@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,13 @@ ROOMS = {
 PAGES = {"__init__", "cli", "generate", "train", "types"}
 
 VERBS = {
+    "bench all": "model output quick device json",
+    "bench compare": "first second json",
+    "bench export": "folder suites scenes clips others quick json",
+    "bench fidelity": "model output clips seed steps guidance device i3d inception json",
+    "bench physics": "model output suites scenes clips others quick seed steps guidance device json",
+    "bench score": "folder name json",
+    "bench speed": "model rounds steps device json",
     "generate": "prompt output image seconds size fps seed steps guidance solver variants model negative overwrite "
     "shift guidance_low guidance_high rescale context_noise",
     "inspect": "clip",
@@ -86,20 +94,25 @@ def test_the_contract_knows_every_room() -> None:
 
 
 def test_the_command_line_stays_what_it_was() -> None:
-    found = {name: " ".join(inspect.signature(getattr(cli, name)).parameters) for name in VERBS}
+    found = {verb: " ".join(inspect.signature(function(verb)).parameters) for verb in VERBS}
     assert found == VERBS
-    assert set(cli.app._subcommands) == {*VERBS}
+    assert {*cli.app._subcommands} - {"bench"} | {f"bench {name}" for name in cli.bench._subcommands} == {*VERBS}
+
+
+def function(verb: str) -> Callable[..., None]:
+    found: Callable[..., None] = getattr(cli, verb.replace(" ", "_"))
+    return found
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_is_explained(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        cli.obey([verb, "--help"])
+        cli.obey([*verb.split(), "--help"])
     assert end.value.code == 0
     shown = capsys.readouterr().out
     for name in VERBS[verb].split():
         assert name.upper() in shown or f"--{name.replace('_', '-')}" in shown
-    doc = inspect.getdoc(getattr(cli, verb)) or ""
+    doc = inspect.getdoc(function(verb)) or ""
     for name in VERBS[verb].split():
         assert f"{name}: " in doc, f"{verb} does not say what {name} is"
 

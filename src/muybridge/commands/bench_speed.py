@@ -1,0 +1,87 @@
+"""`muybridge bench speed`: how long a clip takes, stage by stage, and how well the machine is used."""
+
+from __future__ import annotations
+
+import json as json_
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from muybridge.evaluation.speed import Parts, Speed, measure_speed
+from muybridge.evaluation.suite import Frames
+from muybridge.generate import Model, load, to_uint8
+from muybridge.sampler.sample import Settings, sample
+from muybridge.storage.atomic import check_writable, new_file
+from muybridge.storage.video import write_mp4
+from muybridge.types import Condition, Latent, Sampled, Streams
+
+PROMPT = "a small red ball rolls behind a tall blue box while the camera pans right"
+
+Said = tuple[Streams, Streams]
+
+
+def speed(model: str, rounds: int, steps: int | None, device: str | None, json: Path | None) -> None:
+    """Prints what a clip of the model costs."""
+    if rounds < 1:
+        raise ValueError(f"--rounds is {rounds}: take 1 or more")
+    if json is not None:
+        check_writable(json)
+    opened = load(model, device)
+    settings = opened.settings if steps is None else replace(opened.settings, steps=steps)
+    trained = opened.config["trained"]
+    fps = float(trained["fps"])
+    condition = Condition(PROMPT, "", trained["frames"], trained["height"], trained["width"], fps)
+    notes = Console(stderr=True, highlight=False)
+    with notes.status(f"making {rounds + 2} clips"), tempfile.TemporaryDirectory() as folder:
+        parts = parts_of(opened, condition, settings, Path(folder) / "clip.mp4")
+        found = measure_speed(parts, fps, rounds=rounds, dtype=opened.dtype, device=opened.device.type)
+    _print(found)
+    if json is not None:
+        about = {"model": opened.name, "model_hash": opened.hash, "settings": vars(settings)}
+        with new_file(json) as temporary:
+            temporary.write_text(json_.dumps(about | found.as_json(), indent=1) + "\n", encoding="utf-8")
+
+
+def parts_of(model: Model, condition: Condition, settings: Settings, file: Path) -> Parts[Said, Latent | None]:
+    """A model's stages for one clip, which is written to `file`."""
+
+    def text() -> Said:
+        with model._precision():
+            return model.encode([condition]), model.encode([replace(condition, prompt=condition.negative)])
+
+    def steps(said: Said) -> Iterator[Latent | None]:
+        """Once a step; the last time, the latent."""
+        with model._precision():
+            for event in sample(model._denoise, *said, settings, [0]):
+                if isinstance(event, Sampled):
+                    yield event.latent
+                elif event.step < event.steps:
+                    yield None
+
+    def decode(latent: Latent | None) -> Frames:
+        assert latent is not None, "the sampler's last event is the latent"
+        return to_uint8(model.decode(latent).frames[0])
+
+    def first(latent: Latent | None) -> Frames:
+        assert latent is not None, "the sampler's last event is the latent"
+        return decode(Latent(latent.frames[:, :1], latent.fps))
+
+    return Parts(text, steps, decode, lambda frames: write_mp4(file, frames, condition.fps), first)
+
+
+def _print(found: Speed) -> None:
+    table = Table("stage", "seconds", "GFLOP", "% of peak", "peak MiB")
+    for stage in found.stages:
+        flops = "" if stage.flops is None else f"{stage.flops / 1e9:.1f}"
+        share = "" if stage.share_of_peak is None else f"{100 * stage.share_of_peak:.0f}"
+        table.add_row(stage.name, f"{stage.seconds:.3f}", flops, share, f"{stage.peak_mebibytes:.0f}")
+    Console(highlight=False).print(table)
+    print(f"clip           {found.seconds_per_clip:.2f} s for {found.frames} frames at {found.fps:g} fps")
+    print(f"real time      {found.real_time_factor:.2f} s of work a second of clip")
+    print(f"first frame    after {found.seconds_to_first_frame:.2f} s")
+    print(f"memory         {found.peak_mebibytes:.0f} MiB at most")
+    print(f"arithmetic     {found.flops / 1e9:.0f} GFLOP, {100 * found.share_of_peak:.0f} % of the matmul peak")
