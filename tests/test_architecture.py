@@ -40,6 +40,7 @@ PAGES = {"__init__", "cli", "generate", "train", "types"}
 VERBS = {
     "bench all": "model output quick device json",
     "bench compare": "first second json",
+    "bench control": "model output scenes quick seed steps guidance device json",
     "bench export": "folder suites scenes clips others quick json",
     "bench fidelity": "model output clips seed steps guidance device i3d inception json",
     "bench physics": "model output suites scenes clips others quick seed steps guidance device json",

@@ -77,6 +77,14 @@ def test_the_second_time_nothing_is_made(bench: Path, tiny_model: Path, capsys: 
     assert "nearest training clip" in shown
 
 
+def test_control_is_a_bench_of_its_own(tiny_model: Path, tmp_path: Path) -> None:
+    words = ["--scenes", "2", "--steps", "1", "-o", str(tmp_path)]
+    assert cli.obey(["bench", "control", "--model", str(tiny_model), *words]) == 0
+    rows = {row.contestant: row for row in load(tmp_path / "report.json").rows}
+    assert rows[TRUTH].score.value == 1.0
+    assert {row.suite for row in rows.values()} == {"control"}
+
+
 def test_a_report_compared_with_itself(bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "d.json"
     assert cli.obey(["bench", "compare", str(bench), str(bench / "report.json"), "--json", str(out)]) == 0

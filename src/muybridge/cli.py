@@ -207,7 +207,7 @@ def bench_physics(
     Args:
         model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
         output: Folder for the report, clips and verdicts. By default runs/bench/MODEL.
-        suites: Some of permanence, falling, coherence, phyworld.
+        suites: Some of permanence, falling, coherence, phyworld, control.
         scenes: Scenes of each suite in distribution, 40 by default. Published figures want 200.
         clips: Clips of ten seconds (coherence) in distribution, 10 by default. Published figures want 50.
         others: Scenes in each split that is out of distribution, 4 by default; a quarter as many clips of ten seconds.
@@ -218,10 +218,45 @@ def bench_physics(
         device: cpu or cuda; by default what there is.
         json: Write the figures here, too.
     """
-    from muybridge.commands.bench import amount, physics
+    from muybridge.commands.bench import amount, continued
 
     asked = amount(scenes, clips, others, quick)
-    physics(model, output, suites, asked, seed, {"steps": steps, "guidance": guidance}, device, json)
+    continued(model, output, suites, asked, seed, {"steps": steps, "guidance": guidance}, device, json)
+
+
+@bench.command(name="control")
+def bench_control(
+    model: str = "nano",
+    output: Annotated[Path | None, arg(aliases=["-o"])] = None,
+    scenes: int | None = None,
+    quick: bool = False,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance: float | None = None,
+    device: str | None = None,
+    json: Path | None = None,
+) -> None:
+    """Score whether a model does what words ask: of the camera (pan, tilt, dolly, truck, orbit, zoom), and of ways.
+
+    The model gets a still of a held-out scene and its words. What is at rest has to move in the picture as the camera's
+    move makes it, what rolls, slides or flies has to go to the side that is said. Truth and baselines stand beside it.
+
+    Args:
+        model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
+        output: Folder for the report, clips and verdicts. By default runs/bench/MODEL/control.
+        scenes: How many, 40 by default: every second one is about the camera.
+        quick: A first impression: 5 scenes.
+        seed: Of the noise. The same seed gives the same clips and verdicts.
+        steps: As in muybridge generate; by default the model's own.
+        guidance: As in muybridge generate; by default the model's own.
+        device: cpu or cuda; by default what there is.
+        json: Write the figures here, too.
+    """
+    from muybridge.commands.bench import amount, continued
+
+    folder = output or Path("runs") / "bench" / Path(model).name / "control"
+    asked, changes = amount(scenes, None, 0, quick), {"steps": steps, "guidance": guidance}
+    continued(model, folder, ("control",), asked, seed, changes, device, json)
 
 
 @bench.command(name="fidelity")
@@ -289,21 +324,24 @@ def bench_all(
     device: str | None = None,
     json: Annotated[Path | None, arg(metavar="FOLDER")] = None,
 ) -> None:
-    """Physics, fidelity and speed, one after the other, each with its usual amount.
+    """Physics, control, fidelity and speed, one after the other, each with its usual amount.
 
     Args:
         model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
         output: Folder for reports, clips and verdicts. By default runs/bench/MODEL.
         quick: A first impression of each.
         device: cpu or cuda; by default what there is.
-        json: A folder for the figures of each: physics.json, fidelity.json, speed.json.
+        json: A folder for the figures of each: physics.json, control.json, fidelity.json, speed.json.
     """
-    from muybridge.commands.bench import PHYSICS, amount, physics
+    from muybridge.commands.bench import PHYSICS, amount, continued
     from muybridge.commands.bench_fidelity import LEAST, fidelity
     from muybridge.commands.bench_speed import speed
 
-    to = {name: None if json is None else json / f"{name}.json" for name in ("physics", "fidelity", "speed")}
-    physics(model, output, PHYSICS, amount(None, None, None, quick), 0, {}, device, to["physics"])
+    tables = ("physics", "control", "fidelity", "speed")
+    to = {name: None if json is None else json / f"{name}.json" for name in tables}
+    asked, folder = amount(None, None, None, quick), output or Path("runs") / "bench" / Path(model).name
+    continued(model, folder, PHYSICS, asked, 0, {}, device, to["physics"])
+    continued(model, folder / "control", ("control",), asked, 0, {}, device, to["control"])
     fidelity(model, output, LEAST if quick else 32, 0, None, None, device, None, None, to["fidelity"])
     speed(model, 1 if quick else 3, None, device, to["speed"])
 
@@ -324,7 +362,7 @@ def bench_export(
 
     Args:
         folder: Where to write them: a new folder.
-        suites: Some of permanence, falling, coherence, phyworld.
+        suites: Some of permanence, falling, coherence, phyworld, control.
         scenes: Scenes of each suite in distribution, 40 by default.
         clips: Clips of ten seconds (coherence) in distribution, 10 by default.
         others: Scenes in each split that is out of distribution, 4 by default; a quarter as many clips of ten seconds.

@@ -21,6 +21,7 @@ from rich.table import Table
 import muybridge
 from muybridge.evaluation import exchange, page, report
 from muybridge.evaluation.coherence import Coherence
+from muybridge.evaluation.control import Control
 from muybridge.evaluation.falling import FallingObjects
 from muybridge.evaluation.permanence import Permanence
 from muybridge.evaluation.phyworld import Phyworld
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
     from muybridge.generate import Model
     from muybridge.sampler.sample import Settings
 
-SUITES: Mapping[str, Suite] = {suite.name: suite for suite in (Permanence(), FallingObjects(), Coherence(), Phyworld())}
+SUITES: Mapping[str, Suite] = {
+    suite.name: suite for suite in (Permanence(), FallingObjects(), Coherence(), Phyworld(), Control())
+}
 PHYSICS = ("permanence", "falling", "coherence")
 """Suites that a model of simulated worlds is asked for by default; phyworld needs one that has learnt its discs."""
 
@@ -95,7 +98,7 @@ def entries_of(names: Sequence[str], asked: Amount) -> list[Entry]:
     return entries
 
 
-def physics(
+def continued(
     model: str,
     output: Path | None,
     suites: Sequence[str],
@@ -105,7 +108,7 @@ def physics(
     device: str | None,
     json: Path | None,
 ) -> None:
-    """Scores a model, beside truth and baselines; writes report.html and report.json."""
+    """Scores how a model goes on with the tasks of suites, beside truth and baselines; writes a page and a report."""
     from muybridge.generate import load
 
     entries, began = entries_of(suites, asked), time.monotonic()
