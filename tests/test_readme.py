@@ -58,6 +58,9 @@ def test_a_command_parses(page: str, line: str) -> None:
     program, *words = shlex.split(line, comments=True)
     verb, *words = ["generate", *words] if program == "./try" else words
     assert verb in cli.app._subcommands, f"{page}: {verb} is no verb"
+    if verb == "bench":
+        assert words[0] in cli.bench._subcommands, f"{page}: bench has no {words[0]}"
+        verb, *words = [f"bench_{words[0]}", *words[1:]]
     assert parse(verb, words) if words else not inspect.signature(getattr(cli, verb)).parameters
 
 
