@@ -24,7 +24,7 @@ from einops import rearrange
 from PIL import Image
 
 from muybridge.evaluation import coherence, falling, permanence
-from muybridge.evaluation.breaking import BASELINES
+from muybridge.evaluation.baselines import PLAIN
 from muybridge.evaluation.statistics import mean
 from muybridge.evaluation.suite import Frames, Suite, Task, Verdict
 from muybridge.generate import load
@@ -72,8 +72,8 @@ def simulated(breaks: Broken | None, *, baselines: bool) -> Callable[[Task], Mad
     def make(task: Task) -> Made:
         yield "truth", as_file(task.truth.rgb, task.truth.fps)
         yield from breaks(task) if breaks else ()
-        for name, baseline in BASELINES.items() if baselines else ():
-            yield f"baseline: {name}", baseline(task.truth, task.known)
+        for name, baseline in PLAIN.items() if baselines else ():
+            yield f"baseline: {name}", baseline(task.given, len(task.truth.rgb))
 
     return make
 

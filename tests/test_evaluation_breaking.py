@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from muybridge.evaluation.breaking import BASELINES, BREAKS, GROWS, constant_velocity
+from muybridge.evaluation.breaking import BREAKS, GROWS
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.tracking import Track, track, true_tracks
 from muybridge.simulation import Clip, simulate
@@ -92,22 +92,3 @@ def test_frozen_shuffled_black_and_static() -> None:
     assert sorted(f.tobytes() for f in made["shuffled"]) == sorted(f.tobytes() for f in clip.rgb)
     assert not made["black"].any()
     assert (made["static copy"] == clip.rgb[0]).all()
-
-
-def test_baselines_know_the_known_frames_alone() -> None:
-    clip, _ = falling()
-    for name, baseline in BASELINES.items():
-        made = baseline(clip, START)
-        assert made.shape == clip.rgb.shape
-        if name != "static copy":
-            assert (made[:START] == clip.rgb[:START]).all()
-            assert (made[START:] != clip.rgb[START:]).any()
-
-
-def test_constant_velocity_goes_straight_on() -> None:
-    clip, subject = falling()
-    known = 5
-    true = true_tracks(clip)[subject].centre
-    made = track(constant_velocity(clip, known), clip.objects).objects[subject].centre
-    way = true[known - 1] - true[known - 2]
-    np.testing.assert_allclose(made[known + 3], true[known - 1] + 4 * way, atol=1)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from muybridge.evaluation.breaking import BASELINES, BREAKS
+from muybridge.evaluation.baselines import PLAIN
+from muybridge.evaluation.breaking import BREAKS
 from muybridge.evaluation.coherence import FLICKER, KNOWN, SEES, Coherence, broken
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.suite import Suite, Task
@@ -65,7 +66,7 @@ def test_breaks_fail() -> None:
 
 def test_copies_fail() -> None:
     for name in ("static copy", "last-frame repeat"):
-        assert SUITE.judge(task(0), BASELINES[name](task(0).truth, KNOWN)).score == 0
+        assert SUITE.judge(task(0), PLAIN[name](task(0).given, len(task(0).truth.rgb))).score == 0
 
 
 def test_the_score_is_the_share_of_frames_before_a_break_that_lasts() -> None:

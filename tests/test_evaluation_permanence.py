@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from muybridge.evaluation.breaking import BASELINES, BREAKS
+from muybridge.evaluation.baselines import PLAIN
+from muybridge.evaluation.breaking import BREAKS
 from muybridge.evaluation.permanence import KINDS, KNOWN, LATE, SEES, Permanence, broken, radii, spells, verdict
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.suite import Split, Suite, Task
@@ -106,8 +107,8 @@ def test_breaks_fail(number: int) -> None:
 
 def test_copies_fail_and_other_laws_are_not_asked() -> None:
     one = task(RETURNS)
-    assert SUITE.judge(one, BASELINES["static copy"](one.truth, one.known)).score == 0
-    assert SUITE.judge(one, BASELINES["last-frame repeat"](one.truth, one.known)).score == 0
+    assert SUITE.judge(one, PLAIN["static copy"](one.given, len(one.truth.rgb))).score == 0
+    assert SUITE.judge(one, PLAIN["last-frame repeat"](one.given, len(one.truth.rgb))).score == 0
     (spell,) = spells(one.truth, one.known)
     assert SUITE.judge(one, BREAKS["half gravity"](one.truth, spell.subject, one.known)).score == 1
 

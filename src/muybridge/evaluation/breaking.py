@@ -1,4 +1,4 @@
-"""True clips broken on purpose, and clips that need no model: what a suite has to see, and what a model has to beat.
+"""True clips broken on purpose: what a suite has to see.
 
 Objects are removed, doubled, painted, scaled and put elsewhere in the world, which is then filmed again; the frames
 from `start` on are taken from that film. So shadows, reflections and what is behind are right, and the break alone is
@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
-from scipy.ndimage import binary_dilation, distance_transform_edt
+from jaxtyping import Float
 
 from muybridge.evaluation.suite import Frames
 from muybridge.simulation import Clip
@@ -165,49 +164,6 @@ BREAKS: Mapping[str, Break] = {
 }
 
 
-# --- baselines -------------------------------------------------------------------------------------------------------
-
-
-def static_copy(clip: Clip, known: int) -> Frames:
-    """The first frame, all the time."""
-    return is_static(clip, 0, 0)
-
-
-def last_frame_repeat(clip: Clip, known: int) -> Frames:
-    """The known frames, then the last of them to the end."""
-    return freezes(clip, 0, known - 1)
-
-
-def constant_velocity(clip: Clip, known: int) -> Frames:
-    """The known frames, then their objects, cut out by their masks, going on as they went between the last two.
-
-    Objects keep their look and are laid over the last known background, the farthest first; holes that they leave, and
-    two pixels around, show the nearest pixel outside.
-    """
-    assert known >= 2, known
-    last = known - 1
-    inside = [clip.instance[last] == i + 1 for i in range(len(clip.objects))]
-    background = _filled(clip.rgb[last], binary_dilation(np.logical_or.reduce(inside), iterations=2))
-    depth = project(clip.camera, clip.states.position)[last, :, 2]
-    made = clip.rgb.copy()
-    for n in range(known, len(made)):
-        made[n] = background
-        for i in np.argsort(-depth):
-            if inside[i].any():
-                _lay(made[n], clip.rgb[last], inside[i], (n - last) * _velocity(clip, int(i), last))
-    return made
-
-
-BASELINES: Mapping[str, Callable[[Clip, int], Frames]] = {
-    "static copy": static_copy,
-    "last-frame repeat": last_frame_repeat,
-    "constant velocity": constant_velocity,
-}
-
-
-# --- how it is done --------------------------------------------------------------------------------------------------
-
-
 def _filmed_again(clip: Clip, start: int, change: Callable[[Geoms], Geoms]) -> Frames:
     """The clip's frames up to `start`, then those of its world after a change."""
     s = clip.states
@@ -273,35 +229,3 @@ def _alone(clip: Clip, subject: int, start: int, way: Float[np.ndarray, "3"]) ->
     gaps = np.linalg.norm(seen[:, 1:, :2] - place[:, None], axis=-1)
     reach = (clip.world.things[subject].girth + np.array(girths)) * pixels[:, 1:]
     return int((inside & (gaps > reach).all(axis=1))[start:].sum())
-
-
-def _velocity(clip: Clip, i: int, frame: int) -> Float[np.ndarray, "2"]:
-    """Rows and columns a frame of an object's mask; 0 where the frame before does not show it."""
-    now, before = clip.instance[frame] == i + 1, clip.instance[frame - 1] == i + 1
-    if not before.any():
-        return np.zeros(2)
-    way: Float[np.ndarray, "2"] = np.argwhere(now).mean(axis=0) - np.argwhere(before).mean(axis=0)
-    return way
-
-
-def _filled(picture: UInt8[np.ndarray, "h w 3"], holes: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture whose holes show the nearest pixel outside them."""
-    if holes.all():
-        return picture.copy()
-    rows, columns = distance_transform_edt(holes, return_distances=False, return_indices=True)
-    filled: UInt8[np.ndarray, "h w 3"] = picture[rows, columns]
-    return filled
-
-
-def _lay(
-    onto: UInt8[np.ndarray, "h w 3"],
-    picture: UInt8[np.ndarray, "h w 3"],
-    mask: Bool[np.ndarray, "h w"],
-    way: Float[np.ndarray, "2"],
-) -> None:
-    """Copy the pixels of a mask, moved by whole rows and columns; what leaves the picture is gone."""
-    rows, columns = np.nonzero(mask)
-    down, across = (int(v) for v in np.rint(way))
-    inside = (rows + down >= 0) & (rows + down < len(onto)) & (columns + across >= 0)
-    inside &= columns + across < onto.shape[1]
-    onto[rows[inside] + down, columns[inside] + across] = picture[rows[inside], columns[inside]]
