@@ -13,7 +13,7 @@ import torch
 from tiny_suite import Tiny
 
 from muybridge import cli
-from muybridge.commands.bench import PHYSICS, QUICK, SUITES, WHOLE, Amount, amount, of_model
+from muybridge.commands.bench import FULL, LONG, PHYSICS, QUICK, SUITES, WHOLE, Amount, amount, of_model
 from muybridge.commands.bench_fidelity import Continued, feed, metrics
 from muybridge.commands.bench_speed import parts_of
 from muybridge.commands.rollout import OVERLAP, rollout
@@ -134,6 +134,9 @@ def test_what_cannot_be_done_is_said(words: list[str], sentence: str, capsys: py
 def test_how_much_is_asked_for() -> None:
     assert amount(None, None, None, quick=False) == WHOLE
     assert amount(None, None, None, quick=True) == QUICK
+    assert amount(None, None, None, quick=False, full=True) == FULL
+    with pytest.raises(ValueError, match="take one of them"):
+        amount(None, None, None, quick=True, full=True)
     assert amount(200, None, 0, quick=True) == Amount(200, QUICK.clips, 0)
     entries = {name: Amount(3, 2, 5).entries(SUITES[name]) for name in PHYSICS}
     assert {name: len(found) for name, found in entries.items()} == {
@@ -142,6 +145,17 @@ def test_how_much_is_asked_for() -> None:
         "coherence": 2 + 5 * 2,
     }
     assert len({entry.name for found in entries.values() for entry in found}) == 68
+
+
+def test_how_much_that_is() -> None:
+    """As docs/measuring.md says: how many times 33 frames a model makes; published figures have 200 scenes and more."""
+    made = {
+        asked: sum(LONG.get(name, 1) * len(asked.entries(SUITES[name])) for name in PHYSICS)
+        for asked in (QUICK, WHOLE, FULL)
+    }
+    assert made == {QUICK: 16, WHOLE: 200, FULL: 1050}
+    assert FULL.scenes >= 200
+    assert FULL.clips >= 50
 
 
 # --- longer clips ----------------------------------------------------------------------------------------------------
@@ -263,6 +277,26 @@ def test_fidelity_puts_everybody_side_by_side(tiny_model: Path, tmp_path: Path) 
             assert sign * found[TRUTH][name]["value"] >= sign * found["tiny"][name]["value"], name
     assert found["tiny"]["psnr"]["n"] == 4
     assert content["unreadable"] == dict.fromkeys(found, 0)
+
+
+@pytest.mark.slow
+def test_everything_at_once(tiny_model: Path, tmp_path: Path) -> None:
+    folder, figures = tmp_path / "bench", tmp_path / "figures"
+    assert (
+        cli.obey(["bench", "all", "--quick", "--model", str(tiny_model), "-o", str(folder), "--json", str(figures)])
+        == 0
+    )
+    assert {file.name for file in figures.iterdir()} == {
+        f"{name}.json" for name in ("physics", "control", "fidelity", "speed")
+    }
+    physics = load(figures / "physics.json")
+    scores = {(row.suite, row.contestant): row for row in physics.rows}
+    assert {suite for suite, _ in scores} == {*PHYSICS}
+    assert all(scores[suite, TRUTH].score.value > 0.99 for suite in PHYSICS)
+    assert scores["coherence", "tiny"].score.n == 1
+    for page in (folder / "report.html", folder / "control" / "report.html"):
+        assert page.read_text().count("<figure>") >= 5
+    assert json.loads((figures / "speed.json").read_text())["real_time_factor"] > 0
 
 
 def test_settings_are_kept_with_the_report(bench: Path, model: Model) -> None:

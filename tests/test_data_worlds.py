@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muybridge.data.source import clip_seeds
-from muybridge.data.worlds import HELD_OUT, Worlds
+from muybridge.data.worlds import HELD_OUT, HELD_OUT_PAIRS, Worlds
 from muybridge.simulation import simulate
 
 
@@ -26,7 +26,7 @@ def test_a_batch_holds_the_clips_of_its_seeds() -> None:
     assert batch.seed is not None
     assert batch.fps is not None
     for place, seed in enumerate(batch.seed.tolist()):
-        clip = simulate(seed % HELD_OUT, frames=5, height=32, width=48, fps=15.0)
+        clip = simulate(seed % HELD_OUT, 5, 32, 48, 15.0, HELD_OUT_PAIRS)
         assert np.array_equal(batch.video[place].permute(0, 2, 3, 1).numpy(), clip.rgb)
         assert np.array_equal(batch.moving[place].numpy(), clip.instance > 0)
         assert "".join(chr(letter) for letter in batch.text[place].tolist() if letter) in clip.captions

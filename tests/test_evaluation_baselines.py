@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,12 @@ from hypothesis.extra.numpy import arrays
 from PIL import ImageColor
 from tiny_suite import Tiny
 
+from muybridge.data.balls import Balls
+from muybridge.data.material import Shape
+from muybridge.data.worlds import HELD_OUT_PAIRS
+from muybridge.evaluation import running
 from muybridge.evaluation.baselines import PLAIN, NearestClip, constant_velocity, last_frame_repeat, static_copy
+from muybridge.evaluation.phyworld import Phyworld
 from muybridge.evaluation.segments import segments
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.suite import Frames
@@ -95,15 +101,24 @@ def test_whatever_is_given_stays(frames: Frames, more: int) -> None:
 
 def test_the_nearest_clip_is_found_and_goes_on() -> None:
     task = Tiny().task("in distribution", 0)
-    own = simulate(3, *task.truth.rgb.shape[:3])
+    own = simulate(3, *task.truth.rgb.shape[:3], without=HELD_OUT_PAIRS)
     nearest = NearestClip(range(6))
     made = nearest(replace(task, truth=own))
-    assert nearest.nearest(simulate(3, 1).rgb[0]) == 3
+    assert nearest.nearest(simulate(3, 1, without=HELD_OUT_PAIRS).rgb[0]) == 3
     assert nearest.nearest(own.rgb[0]) == 3  # of another size and shape
     assert (made == own.rgb).all()
     other = nearest(task)
     assert (other[:5] == task.given).all()
     assert (other[5:] != task.truth.rgb[5:]).any()
+
+
+def test_phyworlds_nearest_clip_is_one_of_balls(tmp_path: Path) -> None:
+    nearest = next(one for one in running.baselines(tmp_path, range(12)) if one.name == running.NEAREST)
+    task = Phyworld().task("in distribution", 0)
+    assert nearest.make is not None
+    made = nearest.make(task)
+    shape = Shape(*task.truth.rgb.shape[:3], task.truth.fps)
+    assert any((made[5:] == Balls().clip(number, shape).rgb[5:]).all() for number in range(12))
 
 
 def test_no_training_clip_is_held_out() -> None:

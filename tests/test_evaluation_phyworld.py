@@ -10,33 +10,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muybridge.data.balls import Balls
 from muybridge.data.material import Material, Shape
-from muybridge.evaluation.phyworld import (
+from muybridge.evaluation.phyworld import KNOWN, PASS, PUBLISHED, Phyworld, errors, parse
+from muybridge.evaluation.suite import Suite
+from muybridge.simulation import VOCABULARY, Contact
+from muybridge.simulation.balls import (
     GRAVITY,
     GRIDS,
     GRIDS_OF_TWO,
-    KNOWN,
     LAWS,
-    PASS,
-    PUBLISHED,
     RADIUS,
     RADIUS_OF_TWO,
     SPEED,
     STEP,
-    Balls,
     Law,
-    Phyworld,
     Range,
     Scene,
     axes,
     draw,
     elastic,
-    errors,
-    parse,
+    grid_scene,
     scene,
 )
-from muybridge.evaluation.suite import Suite
-from muybridge.simulation import VOCABULARY, Contact
 from muybridge.simulation.cameras import project
 from muybridge.storage.video import read_mp4, write_mp4
 
@@ -187,7 +183,7 @@ def test_splits_that_are_not_are_refused() -> None:
 
 @pytest.mark.parametrize("law", LAWS)
 def test_training_clips_are_points_of_the_grid(law: Law) -> None:
-    material = Balls(law)
+    material = Balls((law,))
     shape = Shape(9, 64, 64, 10.0)
     seen = material.clip(7, shape)
     assert seen.rgb.tobytes() == material.clip(7, shape).rgb.tobytes()
@@ -201,6 +197,24 @@ def test_training_clips_are_points_of_the_grid(law: Law) -> None:
         balls = material.scene(number)
         assert set(np.abs(balls.velocity[:, 0]).tolist()) <= set(speeds)
         assert set(balls.radius.tolist()) <= set(radii)
+
+
+def test_a_few_training_clips_span_the_grid() -> None:
+    speeds = [Balls(("uniform",)).scene(number).velocity[0, 0] for number in range(30)]
+    assert min(speeds) < 1.2
+    assert max(speeds) > 3.8
+    numbers = [grid_scene("parabola", "30K", number) for number in range(0, 30_000, 10)]
+    assert len({(balls.radius[0], balls.velocity[0, 0]) for balls in numbers}) == len(numbers)
+
+
+def test_laws_take_turns_in_training() -> None:
+    """Each law alone makes the clips that it makes among the others."""
+    material = Balls(grid="300K")
+    for number in range(6):
+        alone = Balls((LAWS[number % 3],), "300K").scene(number // 3)
+        assert material.scene(number).law == alone.law
+        np.testing.assert_array_equal(material.scene(number).position, alone.position)
+    assert material.words() == frozenset().union(*(Balls((law,)).words() for law in LAWS))
 
 
 def test_no_task_is_trained_on() -> None:

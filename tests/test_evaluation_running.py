@@ -19,6 +19,7 @@ from muybridge.evaluation.coherence import Coherence
 from muybridge.evaluation.falling import FallingObjects
 from muybridge.evaluation.permanence import Permanence
 from muybridge.evaluation.running import (
+    FINEST,
     TRUTH,
     Contestant,
     Entry,
@@ -29,6 +30,7 @@ from muybridge.evaluation.running import (
     maker,
     parse,
     pixels_of,
+    read_clip,
     run,
 )
 from muybridge.evaluation.statistics import HELD_OUT
@@ -217,6 +219,26 @@ def test_other_speeds_sizes_codecs_and_lengths_pass(tmp_path: Path) -> None:
         assert verdict.score == 1.0, (n, verdict)
     mpeg4(tmp_path / "other.mp4", true, 15)
     assert judged(SUITE, task, tmp_path / "other.mp4").errors["distance, dB"] > 25
+
+
+def test_a_film_is_no_clip_and_is_not_read_whole(tmp_path: Path) -> None:
+    task, file = ENTRIES[0].task(), tmp_path / "a.mp4"
+    write_mp4(file, np.zeros((62, 32, 48, 3), np.uint8), 0.1)  # ten minutes and a bit
+    assert len(read_clip(file, 0.6).frames) == 1
+    with pytest.raises(NoClip, match=r"plays 10 minutes, asked for are 0\.6 seconds: cut it"):
+        judged(SUITE, task, file)
+    result, *_ = run([ENTRIES[0]], [Contestant("film", tmp_path, tmp_path / "own")])
+    assert (result.read, result.score) == (False, 0.0)
+
+
+def test_large_pictures_are_reduced_while_they_are_read(tmp_path: Path) -> None:
+    """Whatever its size, a clip takes about as much memory as one of sixteen times the task's pixels."""
+    task, file = ENTRIES[0].task(), tmp_path / "a.mp4"
+    write_mp4(file, scaled(task.truth.rgb, 1440, 960), 15.0, crf=20)
+    frames = read_clip(file, 0.6).frames
+    assert frames.shape == (9, 418, 627, 3)
+    assert frames[0, ..., 0].size == pytest.approx(FINEST, rel=0.01)
+    assert judged(SUITE, task, file).score == 1.0
 
 
 def test_a_still_under_the_name_of_a_clip_is_too_short(tmp_path: Path) -> None:

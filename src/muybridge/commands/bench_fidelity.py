@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from muybridge.commands.bench import circumstances, notes_console, of_model, progress_bar
+from muybridge.data.worlds import HELD_OUT_PAIRS
 from muybridge.evaluation.features import clip_features
 from muybridge.evaluation.flicker import flicker_whole
 from muybridge.evaluation.foreign_features import I3D, INCEPTION, foreign_features
@@ -42,7 +43,7 @@ class Continued:
     splits: tuple[Split, ...] = ("in distribution",)
 
     def task(self, split: Split, number: int) -> Task:
-        clip = simulate(FIRST_SEED + number)
+        clip = simulate(FIRST_SEED + number, without=HELD_OUT_PAIRS)
         return Task(f"fidelity-in-distribution-{number:04d}", clip.seed, split, clip.captions[-1], 5, clip)
 
     def judge(self, task: Task, frames: Frames) -> Verdict:

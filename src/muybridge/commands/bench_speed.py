@@ -14,7 +14,7 @@ from rich.table import Table
 from muybridge.evaluation.speed import Parts, Speed, measure_speed
 from muybridge.evaluation.suite import Frames
 from muybridge.generate import Model, load, to_uint8
-from muybridge.sampler.sample import Settings, sample
+from muybridge.sampler.sample import Settings
 from muybridge.storage.atomic import check_writable, new_file
 from muybridge.storage.video import write_mp4
 from muybridge.types import Condition, Latent, Sampled, Streams
@@ -50,17 +50,15 @@ def parts_of(model: Model, condition: Condition, settings: Settings, file: Path)
     """A model's stages for one clip, which is written to `file`."""
 
     def text() -> Said:
-        with model._precision():
-            return model.encode([condition]), model.encode([replace(condition, prompt=condition.negative)])
+        return model.streams(condition)
 
     def steps(said: Said) -> Iterator[Latent | None]:
         """Once a step; the last time, the latent."""
-        with model._precision():
-            for event in sample(model._denoise, *said, settings, [0]):
-                if isinstance(event, Sampled):
-                    yield event.latent
-                elif event.step < event.steps:
-                    yield None
+        for event in model.steps(*said, settings, [0]):
+            if isinstance(event, Sampled):
+                yield event.latent
+            elif event.step < event.steps:
+                yield None
 
     def decode(latent: Latent | None) -> Frames:
         assert latent is not None, "the sampler's last event is the latent"

@@ -12,6 +12,7 @@ from jaxtyping import Bool, UInt8
 
 from muybridge.data.footage import Bucket, Footage
 from muybridge.data.sentences import COLOURS, SHAPES
+from muybridge.data.worlds import HELD_OUT, HELD_OUT_PAIRS
 from muybridge.simulation import VOCABULARY, simulate
 from muybridge.simulation.captions import words
 
@@ -69,14 +70,15 @@ class Material(Protocol):
 
 @dataclass(frozen=True)
 class Simulated:
-    """Tabletop worlds; the number is the seed, and a class is a colour with a shape."""
+    """Tabletop worlds without what is held out; the number is the seed, and a class is a colour with a shape."""
 
     name: str = "simulated tabletop worlds"
     grammatical: bool = True
     classes: int = len(COLOURS) * len(SHAPES)
 
     def clip(self, number: int, shape: Shape) -> Seen:
-        clip = simulate(number, shape.frames, shape.height, shape.width, shape.fps)
+        assert number < HELD_OUT, number
+        clip = simulate(number, shape.frames, shape.height, shape.width, shape.fps, HELD_OUT_PAIRS)
         kinds = [1 + COLOURS.index(o.colour) * len(SHAPES) + SHAPES.index(o.shape) for o in clip.objects]
         kind_of = np.zeros(256, np.uint8)  # props stay 0
         kind_of[1 : 1 + len(kinds)] = kinds

@@ -11,7 +11,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from muybridge.data.source import Encode, choose, clip_seeds, share, token_ids
-from muybridge.data.worlds import HELD_OUT
+from muybridge.data.worlds import HELD_OUT, HELD_OUT_PAIRS
 from muybridge.simulation import describe
 from muybridge.simulation.lexicon import COLOUR_WORDS, SHAPE_WORDS, SIZE_WORDS
 from muybridge.types import Batch
@@ -54,7 +54,7 @@ class Sentences:
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         seeds = clip_seeds(self.seed, step, share(self.clips, rank, world))
-        captions = [choose(describe(seed % HELD_OUT)[0], seed) for seed in seeds.tolist()]
+        captions = [choose(describe(seed % HELD_OUT, HELD_OUT_PAIRS)[0], seed) for seed in seeds.tolist()]
         return Batch(
             text=token_ids(captions, self.encode_text, self.text_length),
             named=torch.stack([named(caption) for caption in captions]),

@@ -7,11 +7,14 @@ import torch
 from einops import rearrange
 
 from muybridge.data.source import Encode, choose, clip_seeds, share, token_ids
-from muybridge.simulation import simulate
+from muybridge.simulation import Pairs, simulate
 from muybridge.types import Batch
 
 HELD_OUT = 2**40
 """Worlds with this seed or a larger one are never trained on."""
+
+HELD_OUT_PAIRS: Pairs = frozenset({("red", "cylinder"), ("yellow", "box"), ("teal", "ball"), ("purple", "cylinder")})
+"""Colours with shapes that are never trained on; each colour and each shape comes in other pairs."""
 
 
 class Worlds:
@@ -41,7 +44,7 @@ class Worlds:
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         seeds = clip_seeds(self.seed, step, share(self.clips, rank, world))
         clips = [
-            simulate(seed % HELD_OUT, frames=self.frames, height=self.height, width=self.width, fps=self.fps)
+            simulate(seed % HELD_OUT, self.frames, self.height, self.width, self.fps, HELD_OUT_PAIRS)
             for seed in seeds.tolist()
         ]
         captions = [choose(clip.captions, seed) for clip, seed in zip(clips, seeds.tolist(), strict=True)]

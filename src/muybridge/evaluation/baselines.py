@@ -7,7 +7,7 @@ of frames to make.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -16,11 +16,14 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from scipy.ndimage import binary_dilation, distance_transform_edt
 
+from muybridge.data.material import Material, Shape, Simulated
 from muybridge.evaluation.segments import SIDE as SEARCHED
 from muybridge.evaluation.segments import Segment, segments
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.suite import Frames, Task
-from muybridge.simulation import simulate
+
+SIDE = 128
+"""Pixels of the first frames that are looked at."""
 
 THUMBNAIL = 32
 """Side of the pictures in which the nearest training clip is looked for."""
@@ -69,30 +72,32 @@ PLAIN: dict[str, Callable[[Frames, int], Frames]] = {
 
 @dataclass(frozen=True)
 class NearestClip:
-    """The given frames, then those of the clip, among simulated ones of training seeds, whose first frame is nearest.
+    """The given frames, then those of the clip, among the numbered ones of a material, whose first frame is nearest.
 
-    Nearest is the least mean squared error of pictures of 32 x 32. The clip is as the simulator has it for training:
-    of the task's length, size and speed.
+    Nearest is the least mean squared error of pictures of 32 x 32. The clip is as training has it, of the task's
+    length, size and speed. The number of a simulated clip is its seed.
     """
 
     seeds: Sequence[int] = range(1000)
+    material: Material = field(default_factory=Simulated)
 
     def __post_init__(self) -> None:
         assert all(0 <= seed < HELD_OUT for seed in self.seeds), "clips of tests are no training clips"
 
     def __call__(self, task: Task) -> Frames:
         count, height, width = task.truth.rgb.shape[:3]
-        clip = simulate(self.nearest(task.given[0]), count, height, width, task.truth.fps)
-        return np.concatenate([task.given, clip.rgb[task.known :]])
+        seen = self.material.clip(self.nearest(task.given[0]), Shape(count, height, width, task.truth.fps))
+        return np.concatenate([task.given, seen.rgb[task.known :]])
 
     def nearest(self, frame: UInt8[np.ndarray, "h w 3"]) -> int:
-        """The seed of the clip whose first frame is nearest."""
+        """The number of the clip whose first frame is nearest."""
         away = reduce((self._thumbnails - _thumbnail(frame)) ** 2, "n y x c -> n", "mean")
         return self.seeds[int(away.argmin())]
 
     @cached_property
     def _thumbnails(self) -> Float[np.ndarray, "n y x 3"]:
-        return np.stack([_thumbnail(simulate(seed, frames=1).rgb[0]) for seed in self.seeds])
+        still = Shape(1, SIDE, SIDE, 15.0)
+        return np.stack([_thumbnail(self.material.clip(seed, still).rgb[0]) for seed in self.seeds])
 
 
 def _thumbnail(frame: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "y x 3"]:

@@ -24,7 +24,8 @@ from jaxtyping import Bool, Float
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.suite import Frames, Split, Task, Verdict
 from muybridge.evaluation.tracking import Track, track, true_tracks
-from muybridge.simulation import Clip, film, sample_world
+from muybridge.evaluation.variations import plain
+from muybridge.simulation import Clip, film
 from muybridge.simulation.cameras import MOVES
 
 FRAMES, SIDE, FPS = 33, 128, 15.0
@@ -60,7 +61,7 @@ class Control:
         move = "way" if number % 2 else MOVES[number // 2 % len(MOVES)]
         first = _FIRST_SEED + number * _CANDIDATES
         for seed in range(first, first + _CANDIDATES):
-            world = sample_world(seed)
+            world = plain(seed, "in distribution")
             if world.move.kind != ("static" if move == "way" else move):
                 continue
             if not any(thing.motion in (GOING if move == "way" else ("rest",)) for thing in world.things):

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from muybridge.evaluation import published
 from muybridge.evaluation.report import PER_FRAME, Report, Row, grouped
-from muybridge.evaluation.running import TRUTH, Result
+from muybridge.evaluation.running import TRUTH, Result, read_clip
 from muybridge.evaluation.statistics import Mean
 from muybridge.evaluation.suite import Frames
 from muybridge.storage.atomic import new_file
-from muybridge.storage.video import read_mp4
 
 SHOWN = 8
 """Clips of a suite that are shown, the worst first."""
@@ -28,6 +28,7 @@ _LONGEST = 80  # pictures of one shown clip: ten seconds show every second frame
 _SIDE = 128  # pixels of a shown clip's shorter side
 _GAP, _BAR = 4, 6  # pixels between a clip and the truth, and above them
 _QUALITY = 45  # of WebP
+_PATIENCE = 60.0  # seconds of a true clip that are shown
 _BREAK = "until first break, seconds"
 
 _PAGE = Template("""<!doctype html>
@@ -44,7 +45,9 @@ th, td { padding: .25rem .75rem .25rem 0; text-align: left; border-bottom: 1px s
 td { white-space: nowrap } small, .soft { color: var(--soft) } tr.own td { font-weight: 600 }
 .wide { overflow-x: auto }
 .clips { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem }
-figure { margin: 0 } figure img { width: 100%; border-radius: 4px } figcaption { font-size: .85rem }
+figure { margin: 0 }
+figure img { width: 100%; box-sizing: border-box; border: 1px solid var(--line); border-radius: 4px }
+figcaption { font-size: .85rem }
 .why { color: var(--bad) } svg { max-width: 100%; height: auto } svg text { fill: var(--ink); font: 12px system-ui }
 </style></head><body>
 <h1>$title</h1>
@@ -103,6 +106,8 @@ def _suite(report: Report, suite: str, clip: Callable[[str, Result], Path | None
     html += [_errors(here, report), _groups(here, report.contestant)]
     if any(_BREAK in result.errors for result in results):
         html.append(_until_break([result for result in report.results if result.suite == suite], report.contestant))
+    if suite == "phyworld":
+        html.append(_published(report))
     if others:
         html.append(_splits(parts, report.contestant))
         errors = "".join(f"<h4>{escape(split.capitalize())}</h4>{_errors(there, report)}" for split, there in others)
@@ -143,6 +148,12 @@ def _groups(rows: Sequence[Row], own: str) -> str:
     return "<h3>Told apart</h3>" + _table(["", "score", "clips"], body) if body else ""
 
 
+def _published(report: Report) -> str:
+    """phyworld's velocity errors beside those of its paper."""
+    body = [[first, *map(escape, rest)] for first, *rest in map(published.cells, published.beside_the_paper(report))]
+    return "<h3>Beside the paper (Kang et al. 2411.02385)</h3>" + _table(published.HEAD, body)
+
+
 def _clips(shown: Sequence[Shown]) -> str:
     figures = "".join(_figure(one) for one in shown)
     note = "The worst first; left what was made, right the truth. A grey bar above marks the frames that were given."
@@ -161,10 +172,10 @@ def _figure(shown: Shown) -> str:
 
 def _picture(shown: Shown) -> str:
     """Both clips side by side, moving."""
-    made, fps = _frames(shown.made)
-    truth, rate = _frames(shown.truth)
+    truth, rate = _frames(shown.truth, _PATIENCE)
     if truth is None:
         return ""
+    made, fps = _frames(shown.made, len(truth) / rate)
     if made is None:
         made, fps = np.full_like(truth, 128), rate
     count, every = len(truth), -(-len(truth) // _LONGEST)
@@ -179,11 +190,12 @@ def _picture(shown: Shown) -> str:
     return f'<img loading=lazy alt="made and true clip" src="data:image/webp;base64,{data}">'
 
 
-def _frames(path: Path | None) -> tuple[Frames | None, float]:
+def _frames(path: Path | None, seconds: float) -> tuple[Frames | None, float]:
+    """As much of a clip as is shown, and its speed."""
     if path is None or not path.is_file():
         return None, 1.0
     try:
-        footage = read_mp4(path)
+        footage = read_clip(path, seconds)
     except ValueError:  # the sentence beside the picture says so
         return None, 1.0
     return footage.frames, footage.fps

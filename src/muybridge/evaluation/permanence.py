@@ -31,8 +31,8 @@ from muybridge.evaluation.shapes import SHAPES
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.suite import Frames, Split, Task, Verdict
 from muybridge.evaluation.tracking import Track, Tracks, track, true_tracks
-from muybridge.evaluation.variations import varied
-from muybridge.simulation import Clip, Contact, Hidden, World, film, sample_world
+from muybridge.evaluation.variations import plain, varied
+from muybridge.simulation import Clip, Contact, Hidden, World, film
 from muybridge.simulation.cameras import camera_path, project
 from muybridge.simulation.physics import GROUND, rotations, trajectory
 from muybridge.simulation.scene import Camera
@@ -351,7 +351,7 @@ def _kind(split: Split, number: int) -> tuple[str, str]:
 def _world(seed: int, split: Split, then: str, by: str, moves: bool) -> World | None:
     """The world of a seed in a split, if its plan is of that kind. More objects have another plan, but the same camera;
     in other splits the plan is that of the world that is varied."""
-    plan = sample_world(seed)
+    plan = plain(seed, split)
     if (plan.move.kind != "static") != moves or (split != "count" and not _planned(plan, then, by)):
         return None
     world = varied(seed, split)

@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from muybridge.data.balls import Balls
 from muybridge.evaluation.baselines import PLAIN, NearestClip
 from muybridge.evaluation.resume import Watch
 from muybridge.evaluation.suite import Frames, Split, Suite, Task, Verdict, fitted
 from muybridge.storage.atomic import new_file
-from muybridge.storage.video import read_metadata, read_mp4, write_mp4
+from muybridge.storage.video import Footage, read_duration, read_metadata, read_mp4, write_mp4
 from muybridge.types import Progress
 
 TRUTH = "truth"
@@ -35,6 +36,12 @@ NEAREST = "nearest training clip"
 
 FASTEST = 120
 """Frames a second of what is handed in, at most: of a clip with more, only the beginning is read."""
+
+FINEST = 16 * 128 * 128
+"""Pixels of a picture of what is handed in, about, at most: larger ones are reduced while they are read."""
+
+LONGEST = 600.0
+"""Seconds: what plays longer is a film that somebody mistook for a clip."""
 
 _KEY = "muybridge.task"  # metadata of a clip: what it was made of
 
@@ -121,7 +128,7 @@ def maker(name: str, key: str, make: Callable[[Task], Frames], folder: Path) -> 
 def baselines(folder: Path, training: Sequence[int] = range(1000)) -> list[Contestant]:
     """The contestants that stand in every table: the truth, which gives the floor of every error, and the baselines.
 
-    training  seeds among which the nearest training clip is looked for
+    training  numbers of clips among which the nearest training clip is looked for
     """
 
     def plain(baseline: Callable[[Frames, int], Frames]) -> Callable[[Task], Frames]:
@@ -129,8 +136,14 @@ def baselines(folder: Path, training: Sequence[int] = range(1000)) -> list[Conte
 
     key = code()
     makes: dict[str, Callable[[Task], Frames]] = {TRUTH: lambda task: task.truth.rgb}
-    makes |= {name: plain(baseline) for name, baseline in PLAIN.items()} | {NEAREST: NearestClip(training)}
+    makes |= {name: plain(baseline) for name, baseline in PLAIN.items()} | {NEAREST: _nearest(training)}
     return [maker(name, key, make, folder) for name, make in makes.items()]
+
+
+def _nearest(training: Sequence[int]) -> Callable[[Task], Frames]:
+    """Each task has its nearest clip in what is trained on for it: balls for phyworld, tabletop worlds for all else."""
+    tabletop, balls = NearestClip(training), NearestClip(training, Balls())
+    return lambda task: (balls if task.name.startswith("phyworld-") else tabletop)(task)
 
 
 def run(entries: Sequence[Entry], contestants: Sequence[Contestant], watch: Watch | None = None) -> list[Result]:
@@ -152,7 +165,8 @@ def code() -> str:
     """A digest of the code, and of the shapes' weights, by which tasks and verdicts are made."""
     home = Path(__file__).parents[1]
     found = hashlib.sha256()
-    for file in sorted(file for room in ("simulation", "evaluation") for file in (home / room).glob("*.*")):
+    rooms = [file for room in ("simulation", "evaluation") for file in (home / room).glob("*.*")]
+    for file in sorted([*rooms, home / "data" / "worlds.py"]):  # the latter says what is held out
         found.update(file.name.encode() + b"\0" + file.read_bytes())
     return found.hexdigest()[:12]
 
@@ -206,14 +220,21 @@ def judged(suite: Suite, task: Task, file: Path) -> Verdict:
         raise NoClip("there is no clip")
     seconds = len(task.truth.rgb) / task.truth.fps
     try:
-        footage = read_mp4(file, max_frames=round((seconds + 1) * FASTEST))
+        footage, plays = read_clip(file, seconds), read_duration(file) or 0.0
     except ValueError as error:
         raise NoClip(str(error).replace(str(file), file.name)) from error
+    if plays > LONGEST:
+        raise NoClip(f"it plays {plays / 60:.0f} minutes, asked for are {seconds:.1f} seconds: cut it to these")
     frames = fitted(footage.frames, footage.fps, task)
     if frames is None:
         played = len(footage.frames) / footage.fps
         raise NoClip(f"the clip is too short: it plays {played:.2f} s of {seconds:.2f} s")
     return _finite(suite.judge(task, frames))
+
+
+def read_clip(file: Path, seconds: float) -> Footage:
+    """What can be needed of a clip for a task of so many seconds: a gigabyte at most. ValueError as in `read_mp4`."""
+    return read_mp4(file, None, round((seconds + 1) * FASTEST), seconds + 1, FINEST)
 
 
 def pixels_of(frames: np.ndarray) -> Frames:
@@ -246,7 +267,10 @@ def _holds(file: Path, made_of: str) -> bool:
 
 
 def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    if not file.is_file():
+        return ""
+    with file.open("rb") as content:  # which need not fit into the memory
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _read(path: Path) -> Result:

@@ -15,8 +15,9 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
+from muybridge.data.worlds import HELD_OUT_PAIRS
 from muybridge.evaluation.suite import Split
-from muybridge.simulation import World, sample_world
+from muybridge.simulation import World, has_pair, sample_world
 from muybridge.simulation.cameras import camera_path, project
 from muybridge.simulation.palette import NEUTRALS
 from muybridge.simulation.physics import mjcf, rotations, trajectory
@@ -32,9 +33,6 @@ GRAVITIES = (0.5 * GRAVITY, 1.6 * GRAVITY)
 """Metres/second²: training knows 9.81 alone."""
 
 COUNTS = (5, 6)
-
-HELD_OUT_PAIRS = frozenset({("red", "cylinder"), ("yellow", "box"), ("teal", "ball"), ("purple", "cylinder")})
-"""Colours with shapes that are kept for tests; every colour and every shape also comes in other pairs."""
 
 STRIDE = 2**32
 """Where a world cannot be varied, the one whose seed is larger by this takes its place."""
@@ -52,7 +50,7 @@ _IN_VIEW = 0.6  # share of the clip during which a moving thing's centre has to 
 
 
 def varied(seed: int, split: Split) -> World:
-    """The world of a seed in a split; in distribution it is the sampled world itself.
+    """The world of a seed in a split; in distribution it is the world as training samples it.
 
     Where it cannot be had (too large a thing, an object out of sight, no such pair) the next of the seed's own row of
     seeds, `STRIDE` apart, is tried: the world's `seed` says which it was. Raises ValueError if none of 400 will do.
@@ -65,9 +63,9 @@ def varied(seed: int, split: Split) -> World:
     raise ValueError(f"no world of seed {seed} can be varied in {split}: take another seed")
 
 
-def has_held_out_pair(world: World) -> bool:
-    """Whether one of its objects has a colour and a shape of `HELD_OUT_PAIRS`."""
-    return any((thing.colour, thing.shape) in HELD_OUT_PAIRS for thing in world.things)
+def plain(seed: int, split: Split, objects: int | None = None) -> World:
+    """The world that is varied. Only "combination" may have what training never sees together (`HELD_OUT_PAIRS`)."""
+    return sample_world(seed, objects, frozenset() if split == "combination" else HELD_OUT_PAIRS)
 
 
 def on_a_table(world: World) -> World | None:
@@ -117,35 +115,35 @@ def _touched_by(world: World, geom: int) -> set[int]:
 
 
 def _in_distribution(seed: int, rng: Random) -> World | None:
-    return sample_world(seed)
+    return plain(seed, "in distribution")
 
 
 def _speed(seed: int, rng: Random) -> World | None:
-    world, factor = sample_world(seed), rng.choice(SPEEDS)
+    world, factor = plain(seed, "speed"), rng.choice(SPEEDS)
     things = tuple(_at_speed(thing, factor, world.props) for thing in world.things)
     return _if_plausible(replace(world, things=things)) if things != world.things else None
 
 
 def _size(seed: int, rng: Random) -> World | None:
-    world, size = sample_world(seed), rng.choice(tuple(SIZE_LIMITS))
+    world, size = plain(seed, "size"), rng.choice(tuple(SIZE_LIMITS))
     things = tuple(thing if thing.fixed else _of_size(thing, size, world.props) for thing in world.things)
     return _if_plausible(replace(world, things=things))
 
 
 def _gravity(seed: int, rng: Random) -> World | None:
-    return _if_plausible(replace(sample_world(seed), gravity=rng.choice(GRAVITIES)))
+    return _if_plausible(replace(plain(seed, "gravity"), gravity=rng.choice(GRAVITIES)))
 
 
 def _count(seed: int, rng: Random) -> World | None:
     try:
-        return sample_world(seed, rng.choice(COUNTS))
+        return plain(seed, "count", rng.choice(COUNTS))
     except ValueError:  # they find no place
         return None
 
 
 def _combination(seed: int, rng: Random) -> World | None:
-    world = sample_world(seed)
-    return world if has_held_out_pair(world) else None
+    world = plain(seed, "combination")
+    return world if has_pair(world.things, HELD_OUT_PAIRS) else None
 
 
 _VARIATIONS: dict[Split, Callable[[int, Random], World | None]] = {

@@ -29,7 +29,7 @@ from muybridge.simulation.lexicon import (
     VERBS,
     WALLS,
 )
-from muybridge.simulation.worlds import World, sample_world
+from muybridge.simulation.worlds import Pairs, World, sample_world
 
 _T = TypeVar("_T")
 
@@ -80,9 +80,12 @@ def captions(world: World, happenings: tuple[Happening, ...], frames: int = 33) 
     return (*texts[:3], *(say.with_camera(text) if frames > 1 else text for text in texts[3:]))
 
 
-def describe(seed: int) -> tuple[tuple[str, ...], tuple[Fact, ...]]:
-    """Captions of a seed's world and the facts behind them, without physics and pictures: what is meant to happen."""
-    world = sample_world(seed)
+def describe(seed: int, without: Pairs = frozenset()) -> tuple[tuple[str, ...], tuple[Fact, ...]]:
+    """Captions of a seed's world and the facts behind them, without physics and pictures: what is meant to happen.
+
+    `without` as in `sample_world`.
+    """
+    world = sample_world(seed, without=without)
     return captions(world, intended(world)), facts(world)
 
 

@@ -13,7 +13,7 @@ from muybridge.simulation.events import Event, events, observed, visible_share
 from muybridge.simulation.physics import geoms, trajectory
 from muybridge.simulation.render import render
 from muybridge.simulation.scene import Camera
-from muybridge.simulation.worlds import World, sample_world
+from muybridge.simulation.worlds import Pairs, World, sample_world
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,22 @@ class Clip:
     world: World
 
 
-def simulate(seed: int, frames: int = 33, height: int = 128, width: int = 128, fps: float = 15.0) -> Clip:
+def simulate(
+    seed: int,
+    frames: int = 33,
+    height: int = 128,
+    width: int = 128,
+    fps: float = 15.0,
+    without: Pairs = frozenset(),
+) -> Clip:
     """The clip of a seed: the same bytes in every process.
 
     The world depends on the seed alone: a still (`frames=1`) is the first frame of every longer clip of that seed and
-    size.
+    size. `without` as in `sample_world`.
 
     Raises ValueError for lengths that are not 1 + 4k, sizes below 16 or above 2048 pixels, rates outside 1 to 120.
     """
-    return film(sample_world(seed), frames, height, width, fps)
+    return film(sample_world(seed, without=without), frames, height, width, fps)
 
 
 def film(world: World, frames: int = 33, height: int = 128, width: int = 128, fps: float = 15.0) -> Clip:

@@ -7,8 +7,10 @@ out of each other's way, and a draft that breaks a rule is drawn again.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -32,6 +34,9 @@ COUNTS = (0.25, 0.35, 0.25, 0.15)
 
 SMALLEST = 0.115
 """Least radius of an object in half frames: 14.7 pixels across at 128."""
+
+Pairs: TypeAlias = frozenset[tuple[str, str]]
+"""Colours, each with a shape."""
 
 _ATTEMPTS = 2000  # far more than 1 to 4 objects ever need
 
@@ -59,10 +64,12 @@ class World:
     gravity: float = GRAVITY
 
 
-def sample_world(seed: int, objects: int | None = None) -> World:
+def sample_world(seed: int, objects: int | None = None, without: Pairs = frozenset()) -> World:
     """The world of a seed: the same in every process, whatever was sampled before.
 
     `objects` asks for so many, from 1 to the 8 that have a colour of their own; by itself a world has 1 to 4.
+    `without` are colours with shapes that no object may have: a world that has none of them anyway stays as it is, of
+    another one camera, light and number of objects do.
 
     Raises ValueError for a negative seed, for a number of objects outside that range and where no place is found for
     them, which happens to none of the 1 to 4 and to some of the others.
@@ -81,10 +88,17 @@ def sample_world(seed: int, objects: int | None = None) -> World:
         if attempt % 50 == 49:  # this story is hard to place: another one, of the same count
             story = _sample_story(rng, count, move)
         stage = _Stage(move)
-        if _fill(stage, rng, story, max(4, count)):
-            things = tuple(turned(plan.thing, move.azimuth) for plan in stage.plans)
+        if not _fill(stage, rng, story, max(4, count)):
+            continue
+        things = tuple(turned(plan.thing, move.azimuth) for plan in stage.plans)
+        if not has_pair(things, without):
             return World(seed, things, tuple(turned(prop, move.azimuth) for prop in stage.props), move, look)
     raise ValueError(f"no place for {count} objects in the world of seed {seed}: take another seed or fewer objects")
+
+
+def has_pair(things: Iterable[Thing], pairs: Pairs) -> bool:
+    """Whether one of the things has a colour and a shape of `pairs`."""
+    return any((thing.colour, thing.shape) in pairs for thing in things)
 
 
 @dataclass(frozen=True)
