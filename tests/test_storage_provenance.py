@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from muybridge.storage.provenance import KEY, Provenance, command, from_metadata, to_metadata
+from muybridge.storage.provenance import KEY, Provenance, command, digest, from_metadata, to_metadata, to_plain_metadata
 from muybridge.storage.video import read_metadata, write_mp4
 
 MADE = Provenance(
@@ -28,6 +28,7 @@ MADE = Provenance(
     width=192,
     fps=15.0,
     version="0.1.0",
+    watermark=1,
 )
 PROMPTS = [
     "",
@@ -74,6 +75,18 @@ def test_people_can_read_it() -> None:
     )
 
 
+def test_what_is_nobodys_business_is_left_out() -> None:
+    assert to_plain_metadata(MADE) == {"comment": "Made by Muybridge 0.1.0 with nano (0123456789ab). Synthetic."}
+
+
+def test_the_digest_is_of_what_decides() -> None:
+    renamed = replace(MADE, model="/models/nano", image_name="b.png", version="9", watermark=0)
+    assert digest(renamed) == digest(MADE)
+    for change in ({"seed": 8}, {"prompt": "b"}, {"model_hash": "f" * 12}, {"fps": 16.0}, {"shift": 3.0}):
+        assert digest(replace(MADE, **change)) != digest(MADE)
+    assert digest(MADE).hex()[:16] == "cdf10544aa3ca199", "marks of earlier clips would no longer be told"
+
+
 def test_the_finer_settings_are_in_the_command_where_they_are_known() -> None:
     made = replace(MADE, shift=4, guidance_low=0.0, guidance_high=0.9, rescale=0.25, context_noise=0.05)
     assert from_metadata(to_metadata(made)) == made
@@ -89,6 +102,7 @@ def test_the_command_as_it_stands() -> None:
     still = replace(MADE, image="ab" * 32, image_name="my still.png", negative="blur")
     assert "--negative blur --image 'my still.png' --seed" in command(still)
     assert "--image STILL.png" in command(replace(still, image_name=""))
+    assert "--fps 15 --model nano --no-watermark -o" in command(replace(MADE, watermark=0))
 
 
 printable = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50)

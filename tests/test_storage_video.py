@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from muybridge.storage.video import Footage, mp4_writer, read_metadata, read_mp4, write_mp4
+from muybridge.storage.video import Footage, mp4_writer, read_duration, read_metadata, read_mp4, write_mp4
 
 SATURATED = [
     (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255),
@@ -232,6 +232,19 @@ def test_another_rate_and_fewer_frames(tmp_path: Path) -> None:
     assert np.array_equal(half.frames, whole[::2])
     assert np.array_equal(read_mp4(tmp_path / "a.mp4", fps=48.0).frames, whole.repeat(2, 0))
     assert np.array_equal(read_mp4(tmp_path / "a.mp4", max_frames=5).frames, whole[:5])
+
+
+def test_only_so_many_seconds_and_pixels(tmp_path: Path) -> None:
+    write_mp4(tmp_path / "a.mp4", rolling(12), 24.0)
+    whole = read_mp4(tmp_path / "a.mp4")
+    height, width = whole.frames.shape[1:3]
+    early = read_mp4(tmp_path / "a.mp4", max_seconds=5 / 24)
+    assert early.fps == whole.fps
+    assert np.array_equal(early.frames, whole.frames[:6])
+    small = read_mp4(tmp_path / "a.mp4", max_pixels=height * width / 4).frames
+    assert small.shape == (12, height // 2, width // 2, 3)
+    assert np.array_equal(read_mp4(tmp_path / "a.mp4", max_pixels=height * width).frames, whole.frames)
+    assert read_duration(tmp_path / "a.mp4") == pytest.approx(0.5)
 
 
 def test_rotated_footage_is_turned_upright(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 FORMAT = 1
@@ -24,8 +25,10 @@ class Provenance:
     steps, solver, guidance   how the sampler went; so do shift, guidance_low and guidance_high (the interval), rescale
                  and context_noise, which earlier files do not say: None, the model's own
     frames, height, width, fps   frames in all, pixels, frames a second
+    stream       made frame by frame; its frames are 0 where nobody said beforehand how long it would go on
     image        SHA-256 of the still it started from, "" if there was none; image_name  what that file was called
     version      of Muybridge
+    watermark    version of the mark in the pixels, 0 if there is none, which is what earlier files do not say
     """
 
     prompt: str
@@ -48,6 +51,8 @@ class Provenance:
     guidance_high: float | None = None
     rescale: float | None = None
     context_noise: float | None = None
+    watermark: int = 0
+    stream: bool = False
 
 
 def to_metadata(provenance: Provenance) -> dict[str, str]:
@@ -64,6 +69,33 @@ def to_metadata(provenance: Provenance) -> dict[str, str]:
 def _as_typed(name: str, value: Any) -> Any:
     """Whole numbers where a float belongs are floats in the file, too."""
     return float(value) if isinstance(value, int) and name in _FLOATS else value
+
+
+def discreet(provenance: Provenance) -> Provenance:
+    """Without the words and the names of files and folders."""
+    last = provenance.model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    return replace(provenance, prompt="", negative="", image_name="", model=last)
+
+
+def to_plain_metadata(provenance: Provenance) -> dict[str, str]:
+    """What people and players read of a clip whose prompt and settings are nobody's business."""
+    made = discreet(provenance)
+    return {"comment": _plain(f"Made by Muybridge {made.version} with {made.model} ({made.model_hash}). Synthetic.")}
+
+
+def digest(provenance: Provenance) -> bytes:
+    """SHA-256 of all that decides what is in a clip; what model and still are called does not.
+
+    What has its default is left out, so that a field that is added later changes nothing for the clips of before.
+    """
+    defaults = {field.name: field.default for field in fields(Provenance)}
+    aside = {"model", "image_name", "version", "watermark"}
+    content = {
+        name: _as_typed(name, value)
+        for name, value in asdict(provenance).items()
+        if name not in aside and value != defaults[name]
+    }
+    return hashlib.sha256(json.dumps(content, allow_nan=False, sort_keys=True).encode()).digest()
 
 
 def from_metadata(metadata: Mapping[str, str]) -> Provenance:
@@ -104,7 +136,7 @@ def command(provenance: Provenance, output: str = "out.mp4") -> str:
         "rescale": _optional(made.rescale),
         "context-noise": _optional(made.context_noise),
         "size": f"{made.width}x{made.height}",
-        "seconds": f"{made.frames / made.fps:.6g}",
+        "seconds": f"{made.frames / made.fps:.6g}" if made.frames else "",
         "fps": _number(made.fps),
         "model": made.model,
     }
@@ -112,6 +144,8 @@ def command(provenance: Provenance, output: str = "out.mp4") -> str:
         "muybridge",
         "generate",
         *_option_words(options),
+        *([] if made.watermark else ["--no-watermark"]),
+        *(["--stream"] if made.stream else []),
         "-o",
         f"./{output}" if output.startswith("-") else output,
     ]
@@ -151,7 +185,8 @@ def _checked(content: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field in fields(Provenance):
         value = content.get(field.name, field.default)
-        if not _FITS[str(field.type)](value) or (field.name in _POSITIVE and value <= 0):
+        positive = field.name in _POSITIVE and not (field.name == "frames" and content.get("stream") is True)
+        if not _FITS[str(field.type)](value) or (positive and value <= 0) or (field.name in _POSITIVE and value < 0):
             raise ValueError(f"what the file says of how it was made is damaged ({field.name}): use the original file")
         found[field.name] = value
     return found
@@ -168,6 +203,7 @@ def _is_float(value: object) -> bool:
 _FITS: Mapping[str, Callable[[object], bool]] = {
     "str": lambda value: isinstance(value, str),
     "int": _is_integer,
+    "bool": lambda value: isinstance(value, bool),
     "float": _is_float,
     "float | None": lambda value: value is None or _is_float(value),
 }

@@ -101,12 +101,20 @@ def mp4_writer(
             container.mux(stream.encode(None))
 
 
-def read_mp4(path: AnyPath, fps: float | None = None, max_frames: int | None = None) -> Footage:
+def read_mp4(
+    path: AnyPath,
+    fps: float | None = None,
+    max_frames: int | None = None,
+    max_seconds: float = math.inf,
+    max_pixels: float = math.inf,
+) -> Footage:
     """Read a video: MP4, WebM, GIF, or whatever else this FFmpeg decodes. The first video stream; sound is left out.
 
     fps         frames a second wanted: each moment shows the frame that a player would. None keeps the file's own rate;
                 if its frames are not evenly spaced, they are shown on an even grid of the mean rate
     max_frames  stop after so many (frames of the file, before `fps` is applied), to bound the memory
+    max_seconds stop at the first frame that is shown later than that, if the file says when its frames are shown
+    max_pixels  pictures of more pixels are reduced to about so many while they are read
 
     Rotation flags are applied, colours converted by the file's own tags (untagged: BT.709 from 720 lines up, else
     BT.601), transparency laid over white. Non-square pixels and interlacing are left as they are. ValueError if the
@@ -114,7 +122,7 @@ def read_mp4(path: AnyPath, fps: float | None = None, max_frames: int | None = N
     not say how many frames there should be.
     """
     with _opened(path) as container:
-        pictures, times = _decoded(container, max_frames)
+        pictures, times = _decoded(container, max_frames, max_seconds, max_pixels)
         stated = container.streams.video[0].average_rate
         metadata = _own(container.metadata)
     if not pictures:
@@ -133,6 +141,12 @@ def read_metadata(path: AnyPath) -> dict[str, str]:
     """What the file says of itself (`title`, `comment`, …) without decoding it. ValueError as in `read_mp4`."""
     with _opened(path) as container:
         return _own(container.metadata)
+
+
+def read_duration(path: AnyPath) -> float | None:
+    """Seconds that the file says it plays, None where it does not say. ValueError as in `read_mp4`."""
+    with _opened(path) as container:
+        return None if container.duration is None else container.duration / 1_000_000
 
 
 def _check(height: int, width: int, fps: float, crf: int) -> None:
@@ -190,20 +204,29 @@ def _over_white(pixels: UInt8[np.ndarray, "h w 4"]) -> UInt8[np.ndarray, "h w 3"
 
 
 def _decoded(
-    container: InputContainer, max_frames: int | None
+    container: InputContainer, max_frames: int | None, max_seconds: float, max_pixels: float
 ) -> tuple[list[UInt8[np.ndarray, "h w 3"]], Float[np.ndarray, " t"]]:
-    """All frames, and the seconds at which they are shown, the first at 0."""
+    """The frames, and the seconds at which they are shown, the first at 0."""
     pictures: list[UInt8[np.ndarray, "h w 3"]] = []
     times: list[float] = []
     size: tuple[int, int] | None = None
     for picture in container.decode(video=0):
-        size = size or (picture.height, picture.width)
+        time = picture.time if picture.pts is not None else math.nan
+        if times and time - times[0] > max_seconds:
+            break
+        size = size or _reduced(picture.height, picture.width, max_pixels)
         pictures.append(_to_rgb(picture, *size))
-        times.append(picture.time if picture.pts is not None else math.nan)
+        times.append(time)
         if len(pictures) == max_frames:
             break
     seconds = np.array(times)
     return pictures, seconds - seconds[:1]
+
+
+def _reduced(height: int, width: int, max_pixels: float) -> tuple[int, int]:
+    """A size of the same proportions and at most about so many pixels."""
+    scale = min(1.0, math.sqrt(max_pixels / (height * width)))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _even_rate(times: Float[np.ndarray, " t"], stated: float | None) -> float | None:
