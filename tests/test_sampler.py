@@ -234,7 +234,7 @@ class Mixer(nn.Module):
 
 
 def take(whole: Streams, clip: int) -> Streams:
-    return Streams(**{name: value[clip : clip + 1] for name, value in vars(whole).items()})
+    return Streams(**{name: value if value is None else value[clip : clip + 1] for name, value in vars(whole).items()})
 
 
 def test_a_seed_gives_the_same_clip_whatever_the_batch() -> None:

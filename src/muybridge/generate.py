@@ -20,14 +20,16 @@ import muybridge
 from muybridge.conditioning.familiarity import Familiarity, doubts
 from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
-from muybridge.sampler.sample import Settings, sample
+from muybridge.sampler.sample import JUMP, Settings, sample
+from muybridge.sampler.stream import stream
 from muybridge.storage import checkpoint
 from muybridge.storage.provenance import Provenance, to_metadata
 from muybridge.storage.stills import contact_sheet
 from muybridge.storage.video import write_mp4
 from muybridge.tokenizer.autoencoder import AutoencoderConfig, VideoAutoencoder
 from muybridge.transformer.model import TransformerConfig, VideoTransformer
-from muybridge.types import TEMPORAL_STRIDE, Condition, Event, Latent, Sampled, Streams, Video, latent_frames
+from muybridge.transformer.streaming import Words, advance, read
+from muybridge.types import TEMPORAL_STRIDE, Carry, Condition, Event, Latent, Sampled, Streams, Video, latent_frames
 
 KIND = "muybridge.model"
 PARTS = ("autoencoder", "text", "transformer")
@@ -111,10 +113,26 @@ class Model:
     def sample(self, condition: Condition, seeds: Sequence[int], settings: Settings) -> Iterator[Event]:
         """The sampler's events, the last of which holds the finished latent. Stop iterating to cancel."""
         self.check(condition)
+        yield from self.steps(*self.streams(condition, len(seeds)), settings, seeds)
+
+    def streams(self, condition: Condition, clips: int = 1) -> tuple[Streams, Streams]:
+        """What so many clips of a condition are made from: it, and what guidance leads away from."""
         with self._precision():
-            streams = self.encode([condition] * len(seeds))
-            negative = self.encode([replace(condition, prompt=condition.negative)] * len(seeds))
+            negative = replace(condition, prompt=condition.negative)
+            return self.encode([condition] * clips), self.encode([negative] * clips)
+
+    def steps(self, streams: Streams, negative: Streams, settings: Settings, seeds: Sequence[int]) -> Iterator[Event]:
+        """The sampler's events for streams that are there already, a seed for each of their clips."""
+        self.check_solver(settings)
+        with self._precision():
             yield from sample(self._denoise, streams, negative, settings, seeds)
+
+    def stream(self, condition: Condition, seed: int = 0, settings: Settings | None = None) -> Stream:
+        """A clip that is shown while it is made, and has no end; the condition's `frames` are not asked for.
+
+        ValueError for what this model cannot make: only causal ones stream.
+        """
+        return Stream(self, condition, seed, settings or self.settings)
 
     @torch.inference_mode()
     def encode(self, conditions: Sequence[Condition]) -> Streams:
@@ -162,6 +180,14 @@ class Model:
                 raise ValueError(
                     f"the given frames are {given}, the clip's {(condition.frames, *wanted)}: fit them to it"
                 )
+
+    def check_solver(self, settings: Settings) -> None:
+        """ValueError if the model cannot be sampled so."""
+        if settings.solver == JUMP and not self.transformer.config.spans:
+            raise ValueError(
+                f"{self.name} cannot jump, it tells velocities of a moment only: take euler, heun or multistep, or "
+                "make a student of it with muybridge distill"
+            )
 
     def doubts(self, still: Float[Tensor, "3 h w"]) -> list[str]:
         """A sentence if the still is unlike those the model learnt from; none if the checkpoint does not know them."""
@@ -212,12 +238,65 @@ class Model:
         made = f"{condition.frames} frames of {condition.width}x{condition.height}"
         raise ValueError(f"{made} are {tokens} tokens, more than the {LARGEST_CLIP} that can be made: {mend}")
 
-    def _denoise(self, latent: Tensor, level: Tensor, streams: Streams) -> Tensor:
-        velocity: Tensor = self.transformer(latent, level, streams)
+    def _denoise(self, latent: Tensor, level: Tensor, streams: Streams, *, span: Tensor | None = None) -> Tensor:
+        velocity: Tensor = self.transformer(latent, level, streams, span=span)
         return velocity
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+class Stream:
+    """A clip while it is made: iterate for its frames, uint8 (t h w 3), as many at a time as a latent frame stands for.
+
+    The first comes alone, then four at a time. `prompt` may be set at any time, and the next frames follow it. What is
+    remembered does not grow, however long the stream is.
+    """
+
+    def __init__(self, model: Model, condition: Condition, seed: int, settings: Settings) -> None:
+        given = 1 if condition.prefix is None else max(1, len(condition.prefix))
+        self.model, self.condition = model, replace(condition, frames=given)
+        model.check(self.condition)
+        model.check_solver(settings)
+        if not model.transformer.config.causal:
+            raise ValueError(
+                f"{model.name} cannot stream, its frames look at later ones: make a causal student of it "
+                "(muybridge distill nano-stream), or leave streaming off"
+            )
+        streams = model.encode([self.condition])
+        self._fps, known = streams.fps, streams.known[:, : int(streams.is_known.sum())]
+        self._words = self._read(condition.prompt)
+        self._latents = stream(self._denoise, known, settings, seed)
+        self._carry: Carry | None = None
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> UInt8[np.ndarray, "t h w 3"]:
+        with self.model._precision(), torch.inference_mode():
+            video, self._carry = self.model.autoencoder.decode(next(self._latents), self._carry)
+        return to_uint8(video[0].float())
+
+    @property
+    def prompt(self) -> str:
+        """What the frames to come show."""
+        return self.condition.prompt
+
+    @prompt.setter
+    def prompt(self, prompt: str) -> None:
+        condition = replace(self.condition, prompt=prompt)
+        self.model.check(condition)
+        self.condition, self._words = condition, self._read(prompt)
+
+    def _read(self, prompt: str) -> Words:
+        ids = pad([self.model.vocabulary.ids(prompt)]).to(self.model.device)
+        with self.model._precision(), torch.inference_mode():
+            return read(self.model.transformer, self.model.text(ids))
+
+    def _denoise(
+        self, latent: Tensor, level: Tensor, carry: Carry, *, span: Tensor | None = None, remember: bool = False
+    ) -> tuple[Tensor, Carry]:
+        return advance(self.model.transformer, latent, level, self._words, self._fps, carry, span, remember)
 
 
 def load(model: str | Path = "nano", device: str | None = None, dtype: torch.dtype | None = None) -> Model:

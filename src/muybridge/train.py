@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.pool import AsyncResult, Pool
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -88,7 +88,7 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
         latents, name = folder / f"latents-{stage.frames}", sentences.named if material.grammatical else None
         source = Shards(latents, stage.batch, stage.training.seed, vocabulary.ids, name=name)
         with Prefetch(source, min(workers, 1)) as ahead:
-            yield from _trained(stage.name, objective, ahead, stage.training, folder, group, draw)
+            yield from trained(stage.name, objective, ahead, stage.training, folder, group, draw)
     if group.rank == 0:
         save_model(
             folder / "model",
@@ -118,7 +118,7 @@ def learn_autoencoder(
     group.largest(0.0)  # a collective: all wait for all
     source = Crops(folder / "pixels", stage.files, stage.batch, stage.frames, stage.side)
     objective = Reconstruction(autoencoder, stage.object_weight)
-    yield from _trained("autoencoder", objective, source, stage.training, folder, group)
+    yield from trained("autoencoder", objective, source, stage.training, folder, group)
     normalise(autoencoder, folder / "pixels")
     return autoencoder.requires_grad_(False).eval()
 
@@ -177,7 +177,7 @@ def learn_words(
     """The text encoder learns to tell what a sentence names."""
     stage = recipe.learn_words
     with Prefetch(sentences.Sentences(stage.batch, vocabulary.ids), min(workers, 1)) as ahead:
-        yield from _trained("words", objective, ahead, stage.training, folder, group)
+        yield from trained("words", objective, ahead, stage.training, folder, group)
 
 
 def encode_clips(
@@ -189,15 +189,30 @@ def encode_clips(
     group: Group,
     workers: int,
 ) -> Iterator[Step]:
-    """Fills the cache of a stage: clips are made by processes of their own, encoded here. The other ranks wait."""
-    cache, began, origin = folder / f"latents-{stage.frames}", time.monotonic(), fingerprint(autoencoder)
+    """Fills the cache of a stage."""
+    cache, shape = folder / f"latents-{stage.frames}", recipe.shape(stage.frames)
+    yield from cache_latents(cache, stage.name, shape, stage.clips, material, autoencoder, group, workers)
+
+
+def cache_latents(
+    cache: Path,
+    name: str,
+    shape: Shape,
+    clips: int,
+    material: Material,
+    autoencoder: VideoAutoencoder,
+    group: Group,
+    workers: int,
+) -> Iterator[Step]:
+    """Fills a cache: clips are made by processes of their own, encoded here. The other ranks wait."""
+    began, origin = time.monotonic(), fingerprint(autoencoder)
     if group.rank == 0:
-        numbers = range(cached_clips(cache) if cache.exists() else 0, stage.clips)
-        with _clips(material, recipe.shape(stage.frames), numbers, workers) as clips:
-            encoded = _encode(autoencoder, clips, batch=max(1, 64 // stage.frames), device=group.device)
-            while (made := write_shards(cache, islice(encoded, PER_SHARD), origin, PER_SHARD)) < stage.clips:
-                yield f"encoding {stage.name}", Progress(made, stage.clips, time.monotonic() - began)
-        yield f"encoding {stage.name}", Progress(made, stage.clips, time.monotonic() - began)
+        numbers = range(cached_clips(cache) if cache.exists() else 0, clips)
+        with _clips(material, shape, numbers, workers) as seen:
+            encoded = _encode(autoencoder, seen, batch=max(1, 64 // shape.frames), device=group.device)
+            while (made := write_shards(cache, islice(encoded, PER_SHARD), origin, PER_SHARD)) < clips:
+                yield f"encoding {name}", Progress(made, clips, time.monotonic() - began)
+        yield f"encoding {name}", Progress(made, clips, time.monotonic() - began)
     group.largest(0.0)  # a collective: all wait for all
 
 
@@ -260,7 +275,7 @@ def samples(
     return rearrange(frames, "(r n) t c h w -> (n h) (r t w) c", r=2).cpu().numpy()
 
 
-def _trained(
+def trained(
     name: str,
     objective: nn.Module,
     source: Source,
@@ -268,10 +283,11 @@ def _trained(
     folder: Path,
     group: Group,
     draw: Sheet | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Iterator[Step]:
-    """Trains `objective` in a folder of its own; afterwards it has its averaged weights."""
+    """Trains `objective` in a folder of its own; afterwards it has its averaged weights. `about`: see Trainer.recipe"""
     shown = draw if group.rank == 0 else None
-    trainer = Trainer(objective, source, settings, folder / name, group=group, on_sample=shown)
+    trainer = Trainer(objective, source, settings, folder / name, recipe=about, group=group, on_sample=shown)
     for event in trainer.run():
         yield name, event
     with trainer.averaged():

@@ -1,10 +1,10 @@
-"""What a recipe is: the networks' shapes, what they are trained on, and for how long. Numbers, nothing else."""
+"""What a recipe is: the networks' shapes, what they are trained on, and for how long. Settings, nothing else."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from muybridge.data.material import Shape
+from muybridge.data.material import Material, Shape, Simulated
 from muybridge.sampler.sample import Settings
 from muybridge.tokenizer.autoencoder import AutoencoderConfig
 from muybridge.training.objectives import LevelSettings
@@ -60,7 +60,10 @@ class FlowStage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model, from nothing to weights. The text encoder is as wide as the transformer expects its text to be."""
+    """A model, from nothing to weights. The text encoder is as wide as the transformer expects its text to be.
+
+    `material` is what it is trained on where nobody gives footage of their own.
+    """
 
     name: str
     autoencoder: AutoencoderConfig
@@ -74,6 +77,7 @@ class Recipe:
     height: int = 128
     width: int = 128
     fps: float = 15.0
+    material: Material = field(default_factory=Simulated)
 
     def shape(self, frames: int) -> Shape:
         """The shape of this recipe's clips, `frames` long."""

@@ -8,32 +8,50 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from muybridge.flow.guidance import Guidance, guided_field
+from muybridge.flow.maps import jump
 from muybridge.flow.paths import expand_level, interpolate
 from muybridge.flow.schedules import hold_levels, time_grid
-from muybridge.flow.solvers import Field, Solver, euler, heun, multistep
+from muybridge.flow.solvers import Field, Solver, Step, euler, heun, multistep
 from muybridge.types import Event, Latent, Progress, Sampled, Streams
 
 SOLVERS: Mapping[str, Solver] = MappingProxyType({"euler": euler, "heun": heun, "multistep": multistep})
 
+JUMP = "jump"
+"""No solver of a velocity: the model itself tells the mean velocity of every step, however long."""
+
 LARGEST_SEED = 2**64 - 1
+
+T = TypeVar("T")
+
+Velocity: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""velocity(x, level, span) -> that of the moment where the span is None, else the mean on the way to level - span."""
 
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """What the sampler asks of a transformer: the velocity (noise - data) of a latent whose frames have levels."""
+    """What the sampler asks of a transformer: the velocity (noise - data) of a latent whose frames have levels.
+
+    A `span` is given only if the solver is "jump": the velocity is then the mean one from level down to level - span.
+    """
 
     def __call__(
-        self, latent: Float[Tensor, "b t c h w"], level: Float[Tensor, "b t"], streams: Streams, /
+        self,
+        latent: Float[Tensor, "b t c h w"],
+        level: Float[Tensor, "b t"],
+        streams: Streams,
+        /,
+        *,
+        span: Float[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b t c h w"]: ...
 
 
@@ -42,7 +60,8 @@ class Settings:
     """How a clip is sampled. ValueError, naming the field, for a value that makes no sense.
 
     steps              steps from noise to data
-    solver             "euler", "heun" (two evaluations a step) or "multistep" (Adams-Bashforth 2, one evaluation)
+    solver             "euler", "heun" (two evaluations a step) or "multistep" (Adams-Bashforth 2, one evaluation);
+                       "jump": the model tells the mean velocity of each step itself, as distilled students do
     guidance           scale of classifier-free guidance; 1 = off, at half the cost
     guidance_interval  (low, high]: guidance is applied at times t in it, off outside, at half the cost there
     guidance_rescale   0 … 1: how far the contrast that guidance adds is taken back
@@ -63,8 +82,15 @@ class Settings:
     def __post_init__(self) -> None:
         low, high = self.guidance_interval
         _require(self.steps >= 1, f"steps is {self.steps}: take at least 1")
-        _require(self.solver in SOLVERS, f"solver is {self.solver!r}: take one of {', '.join(SOLVERS)}")
+        _require(
+            self.solver in {*SOLVERS, JUMP}, f"solver is {self.solver!r}: take one of {', '.join([*SOLVERS, JUMP])}"
+        )
         _require(0 <= self.guidance < math.inf, f"guidance is {self.guidance}: take 0 or more (1 is off)")
+        _require(
+            self.solver != JUMP or self.guidance == 1,
+            f"guidance is {self.guidance}, but a model that jumps was taught with guidance built in: "
+            "take 1, or another solver",
+        )
         _require(0 <= low <= high <= 1, f"guidance_interval is {low, high}: take 0 <= low <= high <= 1")
         _require(0 <= self.guidance_rescale <= 1, f"guidance_rescale is {self.guidance_rescale}: take 0 to 1")
         _require(0 < self.shift < math.inf, f"shift is {self.shift}: take a positive number (1 is none)")
@@ -89,10 +115,10 @@ def sample(
     Raises ValueError at once for what cannot be sampled, and before `Sampled` if a clip came out with NaN or infinity.
     """
     _check(streams, negative, settings, seeds)
-    return _without_autograd(_sample(denoiser, streams, negative, settings, seeds))
+    return without_autograd(_sample(denoiser, streams, negative, settings, seeds))
 
 
-def _without_autograd(events: Iterator[Event]) -> Iterator[Event]:
+def without_autograd(events: Iterator[T]) -> Iterator[T]:
     """The same events, each made in inference mode. A `with` around a yield would leave the caller in that mode too."""
     while True:
         with torch.inference_mode():
@@ -102,6 +128,13 @@ def _without_autograd(events: Iterator[Event]) -> Iterator[Event]:
         yield event
 
 
+def walk(velocity: Velocity, x: Float[Tensor, "*x"], levels: Float[Tensor, "..."], solver: str) -> Iterator[Step]:
+    """The solver of that name on its way down the `levels`."""
+    if solver == JUMP:
+        return jump(lambda x, level, after: velocity(x, level, level - after), x, levels)
+    return SOLVERS[solver](lambda x, level: velocity(x, level, None), x, levels)
+
+
 def _sample(
     denoiser: Denoiser, streams: Streams, negative: Streams | None, settings: Settings, seeds: Sequence[int]
 ) -> Iterator[Event]:
@@ -109,13 +142,13 @@ def _sample(
     is_known = streams.is_known
     levels = _levels(streams, settings)
     given = torch.where(expand_level(is_known, streams.known), streams.known.float(), 0)
-    field = _field(denoiser, streams, negative, settings)
+    velocity = _velocity(denoiser, streams, negative, settings)
     x = interpolate(given, _noise(streams, seeds), levels[0])
 
     def finish(x: Tensor) -> Latent:
         return Latent(torch.where(expand_level(is_known, x), given, x), float(streams.fps[0]))
 
-    for index, step in enumerate(SOLVERS[settings.solver](field, x, levels), start=1):
+    for index, step in enumerate(walk(velocity, x, levels, settings.solver), start=1):
         x = step.x
         due = settings.preview_every > 0 and index % settings.preview_every == 0 and index < settings.steps
         seconds = time.perf_counter() - began
@@ -138,17 +171,20 @@ def _levels(streams: Streams, settings: Settings) -> Float[Tensor, "k b t"]:
     return hold_levels(spread, streams.is_known, settings.context_noise)
 
 
-def _field(denoiser: Denoiser, streams: Streams, negative: Streams | None, settings: Settings) -> Field:
-    """The velocity that the solver follows, in float32 whatever the model computes in."""
+def _velocity(denoiser: Denoiser, streams: Streams, negative: Streams | None, settings: Settings) -> Velocity:
+    """What the solver follows, in float32 whatever the model computes in."""
 
     def under(condition: Streams) -> Field:
         return lambda x, level: denoiser(x, level, condition).float()
 
-    guidance = Guidance(settings.guidance, settings.guidance_interval, settings.guidance_rescale)
+    if settings.solver == JUMP:
+        return lambda x, level, span: denoiser(x, level, streams, span=span).float()
     if negative is None:
-        return under(streams)
+        return lambda x, level, span: denoiser(x, level, streams).float()
+    guidance = Guidance(settings.guidance, settings.guidance_interval, settings.guidance_rescale)
     unwanted = replace(negative, known=streams.known, is_known=streams.is_known)
-    return guided_field(under(streams), under(unwanted), guidance, held=streams.is_known)
+    field = guided_field(under(streams), under(unwanted), guidance, held=streams.is_known)
+    return lambda x, level, span: field(x, level)
 
 
 def _check(streams: Streams, negative: Streams | None, settings: Settings, seeds: Sequence[int]) -> None:

@@ -253,13 +253,20 @@ class FlowMatching(nn.Module):
         normal, chance = seeded_normal(seed, (frames,), salt=1), seeded_uniform(seed, (5,), salt=2)
         level = shift_times(logit_normal_times(normal), settings.shift)
         level = share_levels(level, chance[:, 0] >= settings.per_frame)
-        # One frame is the commonest thing to know (image to video): half of the prefixes are that, the rest any length.
-        length = 1 + ((2 * chance[:, 2] - 1).clamp_min(0) * (frames - 1)).long()
-        length = torch.where(chance[:, 1] < settings.prefix, length, 0).clamp(max=frames - 1)
-        is_known = prefix_mask(length, frames)
-        held = settings.context_noise * chance[:, 3:4].square().expand(-1, frames)
+        is_known, held = drawn_prefix(chance, frames, settings)
         level = torch.where(is_known, held, level)
         return level, is_known, chance[:, 4] >= settings.drop_text
+
+
+def drawn_prefix(
+    chance: Float[Tensor, "b k"], frames: int, settings: LevelSettings
+) -> tuple[Bool[Tensor, "b t"], Float[Tensor, "b t"]]:
+    """Which frames of each clip are known, and the level they are given at, by columns 1 to 3 of uniform numbers."""
+    # One frame is the commonest thing to know (image to video): half of the prefixes are that, the rest any length.
+    length = 1 + ((2 * chance[:, 2] - 1).clamp_min(0) * (frames - 1)).long()
+    length = torch.where(chance[:, 1] < settings.prefix, length, 0).clamp(max=frames - 1)
+    held = settings.context_noise * chance[:, 3:4].square().expand(-1, frames)
+    return prefix_mask(length, frames), held
 
 
 def glimpsed(batch: Batch, count: int) -> tuple[Batch, Int[Tensor, "b t"]]:

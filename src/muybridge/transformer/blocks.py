@@ -1,6 +1,6 @@
 """One layer of the transformer: every stream has weights of its own, all attend to all (a mixture of transformers).
 
-Legend: b clips, n tokens, d width, k heads, e width of a head, t latent frames, s tokens of one frame.
+Legend: b clips, n tokens, d width, k heads, e width of a head, t latent frames, s tokens of one frame, m tokens seen.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Projection(nn.Module):
     read itself (`reads` false) has keys and values alone.
     """
 
-    def __init__(self, width: int, heads: int, reads: bool = True) -> None:
+    def __init__(self, width: int, heads: int, head_width: int, reads: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.key_value = nn.Linear(width, 2 * heads * head_width, bias=False)
         if reads:
-            self.query = nn.Linear(width, width, bias=False)
-            self.gain = nn.Parameter(torch.ones(width // heads))
-            self.out = nn.Linear(width, width, bias=False)
+            self.query = nn.Linear(width, heads * head_width, bias=False)
+            self.gain = nn.Parameter(torch.ones(head_width))
+            self.out = nn.Linear(heads * head_width, width, bias=False)
 
     def queries(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b k n e"]:
         q = rearrange(self.query(x), "b n (k e) -> b k n e", k=self.heads)
@@ -60,12 +60,14 @@ class JointBlock(nn.Module):
     After the `last` block nobody reads the text, so it is not carried on.
     """
 
-    def __init__(self, width: int, heads: int, expansion: int, text_expansion: int, last: bool = False) -> None:
+    def __init__(
+        self, width: int, heads: int, head_width: int, expansion: int, text_expansion: int, last: bool = False
+    ) -> None:
         super().__init__()
         self.offsets = nn.Parameter(torch.zeros(6, width))
-        self.attention = Projection(width, heads)
+        self.attention = Projection(width, heads, head_width)
         self.feed = FeedForward(width, expansion * width)
-        self.text_attention = Projection(width, heads, reads=not last)
+        self.text_attention = Projection(width, heads, head_width, reads=not last)
         self.last = last
         if not last:
             self.text_feed = FeedForward(width, text_expansion * width)
@@ -98,6 +100,43 @@ class JointBlock(nn.Module):
         frames = frames + gate_a * rearrange(self.attention.out(attended), "b (t s) d -> b t s d", t=t)
         frames = frames + gate_f * self.feed(_normed(frames) * (1 + scale_f) + shift_f)
         return frames, text
+
+    def read(
+        self, text: Float[Tensor, "b n d"], mask: Bool[Tensor, "b 1 1 n"] | None
+    ) -> tuple[Float[Tensor, "b k n e"], Float[Tensor, "b k n e"], Float[Tensor, "b n d"]]:
+        """Words that see words alone, as in a block-causal clip: keys and values for the frames, words for the next."""
+        y = _normed(text)
+        keys, values = self.text_attention.keys_values(y)
+        if self.last:
+            return keys, values, text
+        text = text + self.text_attention.out(_attend(self.text_attention.queries(y), keys, values, mask))
+        return keys, values, text + self.text_feed(_normed(text))
+
+    def advance(
+        self,
+        frames: Float[Tensor, "b t s d"],
+        modulation: Float[Tensor, "b t 1 6 d"],
+        turn: tuple[Tensor, Tensor],
+        seen: tuple[Float[Tensor, "b k p e"], Float[Tensor, "b k p e"]],
+        mask: Bool[Tensor, "#b 1 n m"] | None,
+    ) -> tuple[Float[Tensor, "b t s d"], tuple[Float[Tensor, "b k n e"], Float[Tensor, "b k n e"]]]:
+        """The next frames of a block-causal clip, after the keys (turned) and values of the words and frames `seen`.
+
+        Gives the frames' own keys, not turned, and values besides.
+        """
+        t = frames.shape[1]
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (modulation + self.offsets).unbind(dim=3)
+        x = rearrange(_normed(frames) * (1 + scale_a) + shift_a, "b t s d -> b (t s) d")
+        keys, values = self.attention.keys_values(x)
+        attended = _attend(
+            rotate(self.attention.queries(x), turn),
+            torch.cat([seen[0], rotate(keys, turn)], dim=2),
+            torch.cat([seen[1], values], dim=2),
+            mask,
+        )
+        frames = frames + gate_a * rearrange(self.attention.out(attended), "b (t s) d -> b t s d", t=t)
+        frames = frames + gate_f * self.feed(_normed(frames) * (1 + scale_f) + shift_f)
+        return frames, (keys, values)
 
 
 def _normed(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:

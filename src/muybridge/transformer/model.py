@@ -21,7 +21,14 @@ BASE_FPS = 15.0
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Every number of the transformer. `patch` latent places a side make one token."""
+    """Every number of the transformer. `patch` latent places a side make one token.
+
+    head_width  width of an attention head; None: width / heads. Pruning leaves heads out and the others as wide
+    spans       takes a span beside the level: it then tells the mean velocity over that span, not that of the moment
+    causal      a frame sees the frames before it, not those after: what streams
+    window      while streaming, frames of the past that are remembered
+    sink        of which so many are the clip's first, for as long as it goes on (as Xiao et al. 2309.17453)
+    """
 
     channels: int = 16
     patch: int = 2
@@ -31,32 +38,52 @@ class TransformerConfig:
     expansion: int = 4
     text_width: int = 256
     text_expansion: int = 2
+    head_width: int | None = None
+    spans: bool = False
+    causal: bool = False
+    window: int = 8
+    sink: int = 1
+
+    @property
+    def head(self) -> int:
+        """Width of an attention head."""
+        return self.width // self.heads if self.head_width is None else self.head_width
 
 
 class LevelEmbedding(nn.Module):
     """A frame's noise level and the gist of the words, as shift, scale and gate of both branches of every block.
 
     The gist is the mean of the words' features (as the pooled text of Esser et al. 2403.03206): what is true of the
-    whole clip reaches every place at once, and attention is left with what is where.
+    whole clip reaches every place at once, and attention is left with what is where. With `spans`, how far below its
+    level a frame is to be taken in one step is told as well; it starts at no effect.
     """
 
-    def __init__(self, width: int, text_width: int, frequencies: int = 64) -> None:
+    def __init__(self, width: int, text_width: int, spans: bool = False, frequencies: int = 64) -> None:
         super().__init__()
         self.gist = nn.Linear(text_width, width, bias=False)
+        self.span = nn.Linear(2 * frequencies, width, bias=False) if spans else None
         self.frequencies = frequencies
         self.hidden = nn.Linear(2 * frequencies, width)
         self.out = nn.Linear(width, 6 * width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        if self.span is not None:
+            nn.init.zeros_(self.span.weight)
 
     def forward(
-        self, level: Float[Tensor, "b t"], gist: Float[Tensor, "b e"]
+        self, level: Float[Tensor, "b t"], gist: Float[Tensor, "b e"], span: Float[Tensor, "b t"] | None = None
     ) -> tuple[Float[Tensor, "b t 1 6 d"], Float[Tensor, "b t 1 d"]]:
+        assert span is None or self.span is not None, "a span for a transformer that takes none"
+        told = self.hidden(self._angles(level)) + self.gist(gist)[:, None]
+        if self.span is not None:
+            told = told + self.span(self._angles(torch.zeros_like(level) if span is None else span))
+        hidden = F.silu(told)
+        return rearrange(self.out(hidden), "b t (z d) -> b t 1 z d", z=6), hidden[:, :, None]
+
+    def _angles(self, level: Float[Tensor, "b t"]) -> Float[Tensor, "b t f"]:
         scale = math.log(1000.0) / (self.frequencies - 1)
         angle = level[..., None] * torch.exp(scale * torch.arange(self.frequencies, device=level.device)) * math.pi
-        angles = torch.cat([angle.cos(), angle.sin()], dim=-1)
-        hidden = F.silu(self.hidden(angles) + self.gist(gist)[:, None])
-        return rearrange(self.out(hidden), "b t (z d) -> b t 1 z d", z=6), hidden[:, :, None]
+        return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
 class VideoTransformer(nn.Module):
@@ -69,11 +96,9 @@ class VideoTransformer(nn.Module):
         self.frames_in = nn.Linear(places, config.width)
         self.place_in = nn.Linear(4 * PLACE_FREQUENCIES, config.width, bias=False)
         self.text_in = nn.Linear(config.text_width, config.width)
-        self.level = LevelEmbedding(config.width, config.text_width)
-        self.blocks = nn.ModuleList(
-            JointBlock(config.width, config.heads, config.expansion, config.text_expansion, last=i == config.layers - 1)
-            for i in range(config.layers)
-        )
+        self.level = LevelEmbedding(config.width, config.text_width, config.spans)
+        sizes = (config.width, config.heads, config.head, config.expansion, config.text_expansion)
+        self.blocks = nn.ModuleList(JointBlock(*sizes, last=i == config.layers - 1) for i in range(config.layers))
         self.norm_out = nn.RMSNorm(config.width, eps=1e-6, elementwise_affine=False)
         self.modulation_out = nn.Linear(config.width, 2 * config.width)
         self.frames_out = nn.Linear(config.width, places)
@@ -88,28 +113,45 @@ class VideoTransformer(nn.Module):
         streams: Streams,
         block_causal: bool = False,
         tap: int | None = None,
+        span: Float[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b t c h w"] | tuple[Float[Tensor, "b t c h w"], Float[Tensor, "b t s d"]]:
         """Velocity of `latent`, whose frames are at noise `level` each; `block_causal`: frames see their past only.
 
-        With `tap`, also what the frames' tokens are after so many blocks.
+        With a `span`, the mean velocity on the way from `level` down to level - span. With `tap`, also what the frames'
+        tokens are after so many blocks.
         """
-        p = self.config.patch
-        _, t, _, rows, columns = latent.shape
-        rows, columns = rows // p, columns // p
-        tokens = rearrange(latent, "b t c (h p) (w q) -> b t (h w) (c p q)", p=p, q=p)
-        frames = self.frames_in(tokens) + self.place_in(places(rows, columns, latent.device))
-        text = self.text_in(streams.text)
-        modulation, hidden = self.level(level, gist(streams.text, streams.text_mask))
-        turn = rotations(positions(t, rows, columns, streams.fps, streams.when), self.config.width // self.config.heads)
+        t, rows, columns = latent.shape[1], *self.rows_columns(latent)
+        block_causal = block_causal or self.config.causal
+        frames, text = self.embed(latent), self.text_in(streams.text)
+        modulation, hidden = self.level(level, gist(streams.text, streams.text_mask), span)
+        turn = rotations(positions(t, rows, columns, streams.fps, streams.when), self.config.head)
         mask = joint_mask(t, rows * columns, text.shape[1], streams.text_mask, block_causal, latent.device)
         tapped = frames
         for number, block in enumerate(self.blocks, start=1):
             frames, text = block(frames, text, modulation, turn, mask)
             tapped = frames if number == tap else tapped
+        out = self.project(frames, hidden, rows)
+        return out if tap is None else (out, tapped)
+
+    def rows_columns(self, latent: Float[Tensor, "b t c h w"]) -> tuple[int, int]:
+        """Rows and columns of tokens in one frame."""
+        return latent.shape[3] // self.config.patch, latent.shape[4] // self.config.patch
+
+    def embed(self, latent: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t s d"]:
+        """The tokens of the frames, as the first block reads them."""
+        p = self.config.patch
+        tokens = rearrange(latent, "b t c (h p) (w q) -> b t (h w) (c p q)", p=p, q=p)
+        embedded: Tensor = self.frames_in(tokens) + self.place_in(places(*self.rows_columns(latent), latent.device))
+        return embedded
+
+    def project(
+        self, frames: Float[Tensor, "b t s d"], hidden: Float[Tensor, "b t 1 d"], rows: int
+    ) -> Float[Tensor, "b t c h w"]:
+        """What the last block says, as a latent."""
+        p = self.config.patch
         shift, scale = self.modulation_out(hidden).chunk(2, dim=-1)
         out: Tensor = self.frames_out(self.norm_out(frames) * (1 + scale) + shift)
-        out = rearrange(out, "b t (h w) (c p q) -> b t c (h p) (w q)", h=rows, p=p, q=p)
-        return out if tap is None else (out, tapped)
+        return rearrange(out, "b t (h w) (c p q) -> b t c (h p) (w q)", h=rows, p=p, q=p)
 
 
 def gist(text: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"] | None) -> Float[Tensor, "b d"]:

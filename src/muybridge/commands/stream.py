@@ -1,0 +1,174 @@
+"""`muybridge generate --stream`: frames on the screen and in the file while they are made, until they are stopped."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import UInt8
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from muybridge.commands.generate import (
+    Wish,
+    condition_of,
+    frames_of,
+    settings_of,
+    signer_of,
+    told,
+    unread,
+    warnings,
+)
+from muybridge.commands.options import outputs_of, seeds_of, sheet_of
+from muybridge.commands.progress import WIDEST, picture
+from muybridge.generate import load
+from muybridge.storage import watermark
+from muybridge.storage.provenance import Provenance, to_metadata, to_plain_metadata
+from muybridge.storage.publish import marked, sign
+from muybridge.storage.stills import contact_sheet
+from muybridge.storage.video import mp4_writer
+
+SHOWN = 9
+"""Frames of the contact sheet."""
+
+
+def run(wish: Wish) -> None:
+    """Streams into an MP4 until Ctrl-C, or the asked-for seconds are over; the file is whole in either case."""
+    if wish.variants != 1:
+        raise ValueError(f"--variants is {wish.variants}: a stream has no end, so there is no second one; take 1")
+    notes = Console(stderr=True, highlight=False, emoji=False)
+    (seed,) = seeds_of(wish.seed, 1)
+    (output,) = outputs_of(wish.output, wish.prompt, 1, wish.overwrite)
+    signer = signer_of(wish)
+    with notes.status(f"opening {wish.model}"):
+        model = load(wish.model)
+    endless = replace(wish, seconds=None)
+    condition, settings = condition_of(endless, model), settings_of(wish, model.settings)
+    still = None if wish.image is None else wish.image.read_bytes()
+    stream = model.stream(condition, seed, settings)
+    length = 0 if wish.seconds is None else frames_of(wish.seconds, condition.fps)
+    for sentence in [*warnings(endless, condition, model), *unread(wish, settings)]:
+        notes.print(f"note: {sentence}", markup=False, style="yellow", soft_wrap=True)
+
+    made = made_of(wish, model.provenance(replace(condition, frames=length), seed, settings))
+    texts = to_metadata(made) if wish.disclose else to_plain_metadata(made)
+    sheet, began, count = Sheet(), time.perf_counter(), 0
+    with (
+        _stopped() as stopped,
+        Screen(notes, condition.fps) as screen,
+        mp4_writer(output, condition.height, condition.width, condition.fps, texts) as append,
+    ):
+        for frames in cut(stream, length):
+            for frame in marked(frames, made).frames if made.watermark else frames:
+                append(frame)
+                sheet.see(count, frame)
+                count += 1
+            screen.show(frames[-1], count)
+            if stopped():
+                break
+    seconds = time.perf_counter() - began
+    captions = [f"{number / condition.fps:.2f} s" for number in sheet.numbers]
+    contact_sheet(
+        np.stack(sheet.frames), sheet_of(output), captions=captions, title=wish.prompt if wish.disclose else ""
+    )
+    if signer is not None:
+        for file in (output, sheet_of(output)):
+            sign(file, made, signer, disclose=wish.disclose, still=still)
+    print(f"clip           {output}")
+    print(f"contact sheet  {sheet_of(output)}")
+    print(f"model          {model.name} ({model.hash}), seed {seed}")
+    print(f"provenance     {told(made, wish, signer)}")
+    what = f"{count} frames of {condition.width}x{condition.height} at {condition.fps:g} fps"
+    print(f"made           {what}, {settings.steps} steps, in {seconds:.1f} s ({count / seconds:.1f} frames a second)")
+
+
+def made_of(wish: Wish, plain: Provenance) -> Provenance:
+    """What a stream's file says of how it was made, before its first frame is."""
+    marks = wish.watermark and watermark.fits(plain.height, plain.width)
+    image = "" if wish.image is None else str(wish.image)
+    return replace(plain, stream=True, image_name=image, watermark=watermark.VERSION if marks else 0)
+
+
+def cut(chunks: Iterable[UInt8[np.ndarray, "t h w 3"]], length: int) -> Iterator[UInt8[np.ndarray, "t h w 3"]]:
+    """The first `length` frames; all of them if that is 0."""
+    count = 0
+    for chunk in chunks:
+        yield chunk[: length - count] if length else chunk
+        count += len(chunk)
+        if length and count >= length:
+            return
+
+
+class Sheet:
+    """Frames spread evenly over a clip whose length nobody knows: when there are too many, every second one goes."""
+
+    def __init__(self) -> None:
+        self.stride = 1
+        self._kept: dict[int, UInt8[np.ndarray, "h w 3"]] = {}
+
+    def see(self, number: int, frame: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Takes note of a frame."""
+        if number % self.stride == 0:
+            self._kept[number] = frame
+        if len(self._kept) > 2 * SHOWN:
+            self.stride *= 2
+            self._kept = {number: kept for number, kept in self._kept.items() if number % self.stride == 0}
+
+    @property
+    def numbers(self) -> list[int]:
+        """Those of the frames that are shown, in order."""
+        numbers = list(self._kept)
+        return [numbers[i] for i in np.unique(np.linspace(0, len(numbers) - 1, SHOWN).round().astype(int))]
+
+    @property
+    def frames(self) -> list[UInt8[np.ndarray, "h w 3"]]:
+        """The frames that are shown."""
+        return [self._kept[number] for number in self.numbers]
+
+
+class Screen:
+    """In a terminal, the frame at hand and the speed at which they come; elsewhere nothing, so logs stay logs."""
+
+    def __init__(self, console: Console, fps: float) -> None:
+        self.console, self.fps, self.began = console, fps, time.perf_counter()
+        self.live = Live(console=console, transient=True, redirect_stdout=False)
+
+    def __enter__(self) -> Screen:
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def show(self, frame: UInt8[np.ndarray, "h w 3"], count: int) -> None:
+        """The newest of so many frames."""
+        if not self.console.is_terminal:
+            return
+        rate = count / (time.perf_counter() - self.began)
+        said = Text(f"{count / self.fps:.1f} s made, {rate:.1f} frames a second; Ctrl-C ends the clip")
+        self.live.update(Group(picture(frame, min(WIDEST, self.console.width - 1, frame.shape[1])), said))
+
+
+@contextmanager
+def _stopped() -> Iterator[Callable[[], bool]]:
+    """Inside, the first Ctrl-C or SIGTERM only makes the callable true; a second one interrupts at once."""
+    came: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,20 @@
+"""What a student is when its lessons begin: the teacher, with what it needs to do more than the teacher can."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from muybridge.transformer.model import VideoTransformer
+
+
+def begun(teacher: VideoTransformer, spans: bool, causal: bool) -> VideoTransformer:
+    """A trainable copy of `teacher` that takes spans, or sees no future, if that is wanted.
+
+    The new input starts at no effect: a student says what its teacher says until it has learnt something.
+    """
+    config = replace(teacher.config, spans=spans or teacher.config.spans, causal=causal or teacher.config.causal)
+    student = VideoTransformer(config)
+    missing, unexpected = student.load_state_dict(teacher.state_dict(), strict=False)
+    assert not unexpected, unexpected
+    assert set(missing) <= {"level.span.weight"}, missing
+    return student.to(teacher.frames_in.weight.device).requires_grad_(True)

@@ -1,0 +1,84 @@
+"""What a student's recipe is: what it learns from its teacher, one exercise after the other. Settings, nothing else.
+
+A student recipe goes with any teacher: sizes, clips, guidance and the grid's shift are the teacher's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from muybridge.distillation.pruning import Pruning
+from muybridge.training.objectives import LevelSettings
+from muybridge.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Imitate:
+    """The teacher's guided velocity at any level: after pruning, and before a causal student learns from itself."""
+
+    training: TrainSettings
+    batch: int
+    levels: LevelSettings = field(default_factory=LevelSettings)
+
+
+@dataclass(frozen=True)
+class Halve:
+    """Progressive distillation: from a teacher that takes `begin` steps down to a student of `end`, halving each time.
+
+    `training` is that of one round.
+    """
+
+    training: TrainSettings
+    batch: int
+    begin: int = 32
+    end: int = 1
+    levels: LevelSettings = field(default_factory=LevelSettings)
+
+
+@dataclass(frozen=True)
+class Shorten:
+    """Shortcuts on a grid of `finest` steps; `anchor` is the share of clips that learn from the teacher."""
+
+    training: TrainSettings
+    batch: int
+    finest: int = 32
+    anchor: float = 0.5
+    levels: LevelSettings = field(default_factory=LevelSettings)
+
+
+@dataclass(frozen=True)
+class SelfForce:
+    """Rollouts of the student, judged by teacher and critic; the student learns in every `turns`-th step."""
+
+    training: TrainSettings
+    batch: int
+    turns: int = 1
+    levels: LevelSettings = field(default_factory=LevelSettings)
+
+
+Exercise: TypeAlias = Imitate | Halve | Shorten | SelfForce
+
+
+@dataclass(frozen=True)
+class StudentRecipe:
+    """A student, from its teacher to weights.
+
+    exercises  what it learns, in this order, each from the averaged weights of the one before
+    steps      what it samples with unless told otherwise
+    clips      encoded clips that it learns from
+    keep       how much of the teacher it is; less is followed by a recovery (`Imitate`)
+    causal     its frames see no future, so it streams
+    """
+
+    name: str
+    exercises: tuple[Exercise, ...]
+    steps: int
+    clips: int
+    keep: Pruning = field(default_factory=Pruning)
+    causal: bool = False
+
+    @property
+    def spans(self) -> bool:
+        """Whether it is told how far it steps, and so jumps."""
+        return any(isinstance(exercise, Shorten | SelfForce) for exercise in self.exercises)

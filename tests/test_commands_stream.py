@@ -1,0 +1,134 @@
+"""`muybridge generate --stream` from end to end: a whole file, however the stream ends."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jaxtyping import UInt8
+from tiny_checkpoint import build_causal_model, child_environment
+
+from muybridge.cli import obey
+from muybridge.commands.generate import Wish, unread
+from muybridge.commands.stream import SHOWN, Sheet, cut, made_of
+from muybridge.generate import load
+from muybridge.sampler import Settings
+from muybridge.storage.provenance import from_metadata
+from muybridge.storage.video import read_mp4
+from muybridge.types import Condition
+
+PROMPT = "a small red ball rolls"
+
+
+@pytest.fixture(scope="module")
+def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_causal_model(tmp_path_factory.mktemp("models") / "causal")
+
+
+def frame(number: int) -> UInt8[np.ndarray, "h w 3"]:
+    return np.full((2, 2, 3), number % 256, np.uint8)
+
+
+def test_so_many_seconds_and_the_command_that_makes_them_again(
+    causal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["generate", PROMPT, "--stream", "--seconds", "1", "--model", str(causal), "--seed", "3", "-o", "a.mp4"]
+    assert obey(asked) == 0
+    first = read_mp4("a.mp4")
+    assert first.frames.shape == (17, 32, 48, 3)
+    assert first.fps == 15
+    assert Path("a.png").exists()
+    assert from_metadata(first.metadata).stream
+    assert "17 frames of 48x32" in capsys.readouterr().out
+    assert obey(["inspect", "a.mp4"]) == 0
+    again = shlex.split(capsys.readouterr().out)
+    assert "--stream" in again
+    assert obey(again[1:]) == 0
+    np.testing.assert_array_equal(read_mp4("a-again.mp4").frames, first.frames)
+
+
+def test_ctrl_c_leaves_a_whole_clip(causal: Path, tmp_path: Path) -> None:
+    output = tmp_path / "endless.mp4"
+    command = [sys.executable, "-m", "muybridge.cli", "generate", PROMPT, "--stream"]
+    command += ["--model", str(causal), "--seed", "3", "-o", str(output)]
+    with subprocess.Popen(command, env=child_environment(), stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob(".*")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)  # until the file is begun
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    clip = read_mp4(output)
+    made = from_metadata(clip.metadata)
+    assert f"{len(clip.frames)} frames of 48x32" in out
+    assert len(clip.frames) % 4 == 1
+    assert (made.stream, made.frames) == (True, 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["endless.mp4", "endless.png"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--variants", "2"], "--variants is 2"),
+        (["--guidance", "3"], "guidance built in"),
+        (["--seconds", "0"], "--seconds is 0"),
+        (["--solver", "euler", "--guidance", "3"], "a stream has it built in"),
+    ],
+)
+def test_what_cannot_be_streamed(
+    causal: Path, tmp_path: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert obey(["generate", PROMPT, "--stream", "--model", str(causal), "-o", str(tmp_path / "a.mp4"), *more]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_sees_the_future_cannot(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["generate", PROMPT, "--stream", "--guidance", "1", "--model", str(tiny_model)]
+    assert obey([*words, "-o", str(tmp_path / "a.mp4")]) == 2
+    assert "cannot stream" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("length", [1, 2, 9, 10, 18, 19, 100, 1000])
+def test_a_sheet_of_any_length_is_even_and_small(length: int) -> None:
+    sheet = Sheet()
+    for number in range(length):
+        sheet.see(number, frame(number))
+        assert len(sheet._kept) <= 2 * SHOWN
+    numbers = sheet.numbers
+    assert numbers[0] == 0
+    assert len(numbers) == min(length, SHOWN)
+    assert length - numbers[-1] <= max(1, sheet.stride)
+    assert [int(picture[0, 0, 0]) for picture in sheet.frames] == [number % 256 for number in numbers]
+
+
+@pytest.mark.parametrize(("length", "sizes"), [(0, [1, 4, 4]), (1, [1]), (5, [1, 4]), (7, [1, 4, 2]), (99, [1, 4, 4])])
+def test_a_stream_is_cut_where_it_was_asked_to_be(length: int, sizes: list[int]) -> None:
+    chunks = [np.zeros((size, 2, 2, 3), np.uint8) for size in (1, 4, 4)]
+    assert [len(chunk) for chunk in cut(chunks, length)] == sizes
+
+
+def test_a_negative_prompt_that_nothing_reads_is_said() -> None:
+    wish = Wish(PROMPT, negative="a blue box")
+    assert "not read" in unread(wish, Settings(guidance=1))[0]
+    assert unread(wish, Settings(guidance=2)) == []
+    assert unread(Wish(PROMPT), Settings(guidance=1)) == []
+
+
+def test_a_stream_says_before_it_begins_whether_it_is_marked(causal: Path) -> None:
+    model = load(causal)
+    for size, mark, marked in ((256, True, True), (256, False, False), (32, True, False)):
+        plain = model.provenance(Condition(PROMPT, height=size, width=size), 1, model.settings)
+        made = made_of(Wish(PROMPT, watermark=mark), plain)
+        assert made.stream
+        assert bool(made.watermark) == marked

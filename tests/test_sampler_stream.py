@@ -1,0 +1,179 @@
+"""Streams: frames of a known process come out right, the whole journey's frames are the whole clip's, nothing grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_checkpoint import build_causal_model
+from torch import Tensor
+
+from muybridge.flow.schedules import time_grid
+from muybridge.generate import Model, load, to_uint8
+from muybridge.sampler import Settings, stream
+from muybridge.sampler.sample import walk
+from muybridge.types import Carry, Condition
+
+A, STD = 0.8, 0.5
+CONDITION = Condition("a red ball rolls", height=32, width=48)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return load(build_causal_model(tmp_path_factory.mktemp("models") / "causal"))
+
+
+class Autoregression:
+    """The exact velocity of a stationary process: frame n is N(A frame n - 1, STD^2 (1 - A^2)), the first N(0, STD^2).
+
+    It remembers the last frame as it was shown.
+    """
+
+    def __call__(
+        self, latent: Tensor, level: Tensor, carry: Carry, *, span: Tensor | None = None, remember: bool = False
+    ) -> tuple[Tensor, Carry]:
+        mean = A * carry["last"] if carry else torch.zeros_like(latent)
+        variance = STD**2 * (1 - A**2) if carry else STD**2
+        t = level[..., None, None, None]
+        surprise = (latent - (1 - t) * mean) / ((1 - t) ** 2 * variance + t**2)
+        velocity = t * surprise - (mean + (1 - t) * variance * surprise)
+        return velocity, {"last": latent.clone()} if remember else carry
+
+
+def test_frames_follow_from_the_frame_before() -> None:
+    nothing = torch.zeros(1, 0, 4, 16, 16)
+    frames = torch.cat(list(islice(stream(Autoregression(), nothing, Settings(guidance=1), 0), 40)), dim=1)[0]
+    assert frames.std(dim=(1, 2, 3)).mean() == pytest.approx(STD, rel=0.05)
+    following = (frames[1:] * frames[:-1]).mean() / frames.square().mean()
+    assert following == pytest.approx(A, abs=0.03)
+
+
+def test_known_frames_come_first_and_are_followed() -> None:
+    known = torch.full((1, 2, 4, 16, 16), 3.0)
+    frames = torch.cat(list(islice(stream(Autoregression(), known, Settings(guidance=1), 0), 3)), dim=1)[0]
+    assert torch.equal(frames[:2], known[0])
+    assert frames[2].mean() == pytest.approx(3 * A, abs=0.05)
+
+
+def test_the_same_seed_gives_the_same_stream_however_long() -> None:
+    nothing = torch.zeros(1, 0, 2, 4, 4)
+    settings = Settings(guidance=1, steps=2)
+    long, short, other = (
+        list(islice(stream(Autoregression(), nothing, settings, seed), count))
+        for seed, count in ((5, 6), (5, 3), (6, 3))
+    )
+    assert all(torch.equal(a, b) for a, b in zip(long, short, strict=False))
+    assert not torch.equal(long[0], other[0])
+
+
+def test_guidance_is_refused_and_so_is_what_is_no_number() -> None:
+    nothing = torch.zeros(1, 0, 2, 4, 4)
+    with pytest.raises(ValueError, match="guidance is 4"):
+        stream(Autoregression(), nothing, Settings(), 0)
+
+    def broken(latent: Tensor, level: Tensor, carry: Carry, **more: object) -> tuple[Tensor, Carry]:
+        return latent / 0, carry
+
+    with pytest.raises(ValueError, match="frame 0 of seed 3"):
+        next(stream(broken, nothing, Settings(guidance=1), 3))
+
+
+def whole_clip(model: Model, settings: Settings, frames: int) -> Iterator[np.ndarray]:
+    """The stream's frames without cache or carry: whole block-causal clips, decoded as a whole."""
+    streams = model.encode([replace(CONDITION, frames=1 + 4 * (frames - 1))])
+    x, level = torch.zeros_like(streams.known), torch.zeros(1, frames)
+    generator = torch.Generator().manual_seed(7)
+    grid = time_grid(settings.steps, settings.shift)[:, None, None]
+    for number in range(frames):
+        part = slice(number, number + 1)
+
+        def velocity(frame: Tensor, here: Tensor, span: Tensor | None, part: slice = part) -> Tensor:
+            x[:, part], level[:, part] = frame, here
+            spans = torch.zeros_like(level)
+            if span is not None:
+                spans[:, part] = span
+            seen = slice(0, part.stop)
+            inputs = replace(streams, known=x[:, seen], is_known=streams.is_known[:, seen])
+            return model.transformer(x[:, seen], level[:, seen], inputs, span=spans[:, seen])[:, part]
+
+        noise = torch.randn(1, 1, *x.shape[2:], generator=generator)
+        *_, last = walk(velocity, noise, grid, settings.solver)
+        x[:, part], level[:, part] = last.x, 0
+    return model.autoencoder.decode(x)[0][0]
+
+
+@pytest.mark.parametrize("solver", ["euler", "jump"])
+def test_streamed_is_whole(model: Model, solver: str) -> None:
+    model.dtype = torch.float32
+    settings = Settings(steps=2, guidance=1, solver=solver, shift=2)
+    streamed = np.concatenate(list(islice(model.stream(CONDITION, 7, settings), 4)))
+    assert streamed.shape == (13, 32, 48, 3)
+    with torch.inference_mode():
+        whole = to_uint8(whole_clip(model, settings, 4))
+    assert np.abs(streamed.astype(int) - whole).max() <= 1  # a value between two whole numbers may go either way
+
+
+def test_streamed_decode_is_whole_decode(model: Model) -> None:
+    latent = torch.randn(1, 5, 4, 4, 6, generator=torch.Generator().manual_seed(0))
+    whole, _ = model.autoencoder.decode(latent)
+    carry, parts = None, []
+    for frame in latent.split(1, dim=1):
+        part, carry = model.autoencoder.decode(frame, carry)
+        parts.append(part)
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=0, atol=1e-4)
+
+
+def test_the_prompt_may_change_while_it_runs(model: Model) -> None:
+    one, other = model.stream(CONDITION, 1), model.stream(CONDITION, 1)
+    assert np.array_equal(next(one), next(other))
+    other.prompt = "a blue box"
+    assert other.prompt == "a blue box"
+    assert not np.array_equal(next(one), next(other))
+    with pytest.raises(ValueError, match="holds what is no text"):
+        other.prompt = "\0"
+    assert other.prompt == "a blue box"
+
+
+def test_a_still_begins_the_stream(model: Model) -> None:
+    still = torch.linspace(-1, 1, 48).expand(1, 3, 32, 48)
+    begun = next(model.stream(replace(CONDITION, prefix=still), 1))
+    kept = model.autoencoder.decode(model.autoencoder.encode(still[None])[0])[0]
+    assert np.abs(begun.astype(int) - to_uint8(kept[0].clamp(-1, 1))).max() <= 2
+
+
+def test_memory_is_flat(model: Model) -> None:
+    running, sizes = model.stream(CONDITION, 1), []
+
+    def denoise(latent: Tensor, level: Tensor, carry: Carry, **more: Any) -> tuple[Tensor, Carry]:
+        velocity, after = running._denoise(latent, level, carry, **more)
+        sizes.append(sum(tensor.numel() for tensor in after.values()))
+        return velocity, after
+
+    frames = list(islice(stream(denoise, torch.zeros(1, 0, 4, 4, 6), model.settings, 1), 20))
+    evaluations, window = model.settings.steps + 1, model.transformer.config.window
+    assert len(sizes) == 20 * evaluations
+    assert len(set(sizes[window * evaluations - 1 :])) == 1
+    assert all(frame.untyped_storage().nbytes() == frame.nbytes for frame in frames)
+    carries = []
+    for _ in range(6):
+        next(running)
+        carries.append(sum(tensor.numel() for tensor in (running._carry or {}).values()))
+    assert len(set(carries)) == 1
+
+
+def test_who_cannot_stream_says_so(tiny_model: Path) -> None:
+    plain = load(tiny_model)
+    with pytest.raises(ValueError, match="cannot stream"):
+        plain.stream(CONDITION, 1, Settings(guidance=1))
+    with pytest.raises(ValueError, match="cannot jump"):
+        plain.stream(CONDITION, 1, Settings(guidance=1, solver="jump"))
+    with pytest.raises(ValueError, match="cannot jump"):
+        plain.generate(replace(CONDITION, frames=9), 1, Settings(guidance=1, solver="jump"))
+    with pytest.raises(ValueError, match="guidance built in"):
+        Settings(solver="jump")
