@@ -13,8 +13,8 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 from torch import nn
 
-ROOMS = ("types", "flow", "tokenizer", "conditioning", "transformer", "sampler", "data", "training")
-JOURNEYS = ("generate", "train")
+ROOMS = ("types", "flow", "tokenizer", "conditioning", "transformer", "sampler", "data", "training", "distillation")
+JOURNEYS = ("generate", "train", "distil")
 
 checked = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as it is for mypy
 

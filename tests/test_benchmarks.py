@@ -58,3 +58,16 @@ def test_decode(tmp_path: Path) -> None:
     found = figures("decode.py", "--tiny", "--rounds", "1", "--threads", "1", folder=tmp_path)
     assert set(found["fastest"]) == {"ours", "Wan, reduced", "LTX, reduced"}
     assert found["ratio_of_fastest"]["ours"]["median"] == 1
+
+
+def test_watermark(tmp_path: Path) -> None:
+    options = ["--clips", "1", "--keys", "4", "--side", "64", "--frames", "5"]
+    found = figures("watermark.py", *options, folder=tmp_path)
+    assert found["found"]["as written"] == found["right"]["as written"] == [True, True]
+    assert found["false_alarms"] == 0
+    assert len(found["unmarked"]) == 4
+
+
+def test_serving(tmp_path: Path) -> None:
+    found = figures("serving.py", "--clients", "2", "--requests", "2", folder=tmp_path)
+    assert {server: one["requests"] for server, one in found.items()} == {"bare": 4, "muybridge": 4}

@@ -59,6 +59,12 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return lines[0]
 
 
+def same(one: str, other: str) -> bool:
+    """Whether two clips have the same frames and say the same of themselves; no two signatures are the same."""
+    (frames, *texts), (others, *said) = muybridge.read_mp4(one), muybridge.read_mp4(other)
+    return bool((frames == others).all()) and texts == said
+
+
 def generate(model: Path, *words: str) -> tuple[str, ...]:
     return ("generate", *words, "--model", str(model))
 
@@ -72,7 +78,7 @@ def test_a_sentence_becomes_a_clip_and_a_sheet(
     assert names(here) == [f"{name}.mp4", f"{name}.png"]
     assert err == "", "what is no terminal hears nothing but the result"
     lines = [line.split(maxsplit=1)[0] for line in out.splitlines()]
-    assert lines == ["clip", "contact", "model", "made"]
+    assert lines == ["clip", "contact", "model", "provenance", "made"]
     assert f"{name}.mp4" in out
     assert "seed 7" in out
     assert "9 frames of 48x32 at 15 fps, 2 steps" in out
@@ -110,7 +116,7 @@ def test_inspect_prints_what_makes_the_same_frames(
     words = shlex.split(out)
     assert words[0] == "muybridge"
     assert obey(words[1:]) == 0
-    assert (here / "a.mp4").read_bytes() == (here / "a-again.mp4").read_bytes()
+    assert same("a.mp4", "a-again.mp4")
 
 
 def test_a_still_becomes_the_first_frame(here: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +134,7 @@ def test_a_still_becomes_the_first_frame(here: Path, tiny_model: Path, capsys: p
     again = shlex.split(capsys.readouterr().out)
     assert again[again.index("--image") + 1] == "still.png"
     assert obey(again[1:]) == 0
-    assert (here / "a.mp4").read_bytes() == (here / "a-again.mp4").read_bytes()
+    assert same("a.mp4", "a-again.mp4")
 
 
 def gradient(height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -141,8 +147,8 @@ def test_variants_are_clips_of_seeds_that_follow(here: Path, tiny_model: Path) -
     assert names(here) == ["v-1.mp4", "v-1.png", "v-2.mp4", "v-2.png", "v-3.mp4", "v-3.png"]
     assert [from_metadata(muybridge.read_mp4(f"v-{i}.mp4").metadata).seed for i in (1, 2, 3)] == [5, 6, 7]
     assert obey(generate(tiny_model, PROMPT, "--seed", "6", "-o", "one.mp4")) == 0
-    assert (here / "one.mp4").read_bytes() == (here / "v-2.mp4").read_bytes()
-    assert (here / "v-1.mp4").read_bytes() != (here / "v-2.mp4").read_bytes()
+    assert same("one.mp4", "v-2.mp4")
+    assert not same("v-1.mp4", "v-2.mp4")
 
 
 def test_every_option_matters(here: Path, tiny_model: Path) -> None:

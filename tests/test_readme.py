@@ -14,6 +14,7 @@ import pytest
 import tyro
 
 from muybridge import cli
+from muybridge.commands import admin_verbs, bench_verbs
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "muybridge"
@@ -42,9 +43,8 @@ def commands(*beginnings: str) -> list[tuple[str, str]]:
     return found
 
 
-def parse(verb: str, words: list[str]) -> dict[str, Any]:
+def parse(function: Callable[..., None], words: list[str]) -> dict[str, Any]:
     """The arguments that the verb would be called with. SystemExit for what it does not understand."""
-    function: Callable[..., None] = getattr(cli, verb)
 
     @functools.wraps(function)
     def bound(*args: Any, **named: Any) -> dict[str, Any]:
@@ -58,10 +58,13 @@ def test_a_command_parses(page: str, line: str) -> None:
     program, *words = shlex.split(line, comments=True)
     verb, *words = ["generate", *words] if program == "./try" else words
     assert verb in cli.app._subcommands, f"{page}: {verb} is no verb"
-    if verb == "bench":
-        assert words[0] in cli.bench._subcommands, f"{page}: bench has no {words[0]}"
-        verb, *words = [f"bench_{words[0]}", *words[1:]]
-    assert parse(verb, words) if words else not inspect.signature(getattr(cli, verb)).parameters
+    home: Any = {"admin": admin_verbs, "bench": bench_verbs}.get(verb, cli)
+    if verb in ("admin", "bench"):
+        assert words[0] in getattr(cli, verb)._subcommands, f"{page}: {verb} has no {words[0]}"
+        verb, *words = [f"{verb}_{words[0]}", *words[1:]]
+    function: Callable[..., None] = getattr(home, verb)
+    needed = [one.name for one in inspect.signature(function).parameters.values() if one.default is one.empty]
+    assert parse(function, words) if words else not needed
 
 
 @pytest.mark.parametrize(("page", "line"), commands("python ", "./"), ids=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from tiny_models import AUTOENCODER, TRANSFORMER, drawn
@@ -11,9 +12,12 @@ import muybridge
 from muybridge.conditioning.familiarity import Familiarity
 from muybridge.conditioning.text import TextConfig, TextEncoder
 from muybridge.conditioning.vocabulary import Vocabulary
+from muybridge.sampler.sample import Settings
 from muybridge.simulation import VOCABULARY
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.transformer.model import VideoTransformer
+from muybridge.transformer.model import TransformerConfig, VideoTransformer
+
+JUMPS = Settings(steps=2, guidance=1, solver="jump")
 
 
 def child_environment() -> dict[str, str]:
@@ -23,22 +27,33 @@ def child_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
-def build_tiny_model(folder: Path, familiarity: Familiarity | None = None) -> Path:
+def build_causal_model(folder: Path) -> Path:
+    """Writes a model that streams frames of 48x32 in 2 jumps."""
+    config = replace(TRANSFORMER, causal=True, spans=True, window=3)
+    return build_tiny_model(folder, transformer=config, sampling=JUMPS)
+
+
+def build_tiny_model(
+    folder: Path,
+    familiarity: Familiarity | None = None,
+    transformer: TransformerConfig = TRANSFORMER,
+    sampling: Settings | None = None,
+) -> Path:
     """Writes a model that makes 9 frames of 48x32 in 2 steps: noise, but noise that depends on every input."""
     vocabulary = Vocabulary.of(VOCABULARY)
     autoencoder = VideoAutoencoder(AUTOENCODER)
     text = TextEncoder(TextConfig(len(vocabulary), width=16, layers=1, heads=2, queries=3))
-    transformer = VideoTransformer(TRANSFORMER)
-    for network in (autoencoder, text, transformer):  # what starts at zero would hide what reaches the output
+    network_of_frames = VideoTransformer(transformer)
+    for network in (autoencoder, text, network_of_frames):  # what starts at zero would hide what reaches the output
         drawn(network)
     muybridge.save_model(
         folder,
         name="tiny",
         autoencoder=autoencoder,
         text=text,
-        transformer=transformer,
+        transformer=network_of_frames,
         vocabulary=vocabulary,
-        sampling=muybridge.Settings(steps=2, guidance=2.0, preview_every=1),
+        sampling=sampling or Settings(steps=2, guidance=2.0, preview_every=1),
         trained={"frames": 9, "height": 32, "width": 48, "fps": 15.0},
         learnt_from="nothing at all",
         familiarity=familiarity,

@@ -35,8 +35,8 @@ def autoencoder(config: AutoencoderConfig = AUTOENCODER) -> VideoAutoencoder:
     return module
 
 
-def transformer(config: TransformerConfig = TRANSFORMER) -> VideoTransformer:
-    module = drawn(VideoTransformer(config))
+def transformer(config: TransformerConfig = TRANSFORMER, seed: int = 0) -> VideoTransformer:
+    module = drawn(VideoTransformer(config), seed)
     assert isinstance(module, VideoTransformer)
     return module
 

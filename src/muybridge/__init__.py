@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from muybridge.generate import Clip as Clip
     from muybridge.generate import Model as Model
+    from muybridge.generate import Stream as Stream
     from muybridge.generate import load as load
     from muybridge.generate import save_model as save_model
     from muybridge.generate import to_uint8 as to_uint8
@@ -48,6 +49,7 @@ _HOMES = {
     "Provenance": "storage.provenance",
     "Sampled": "types",
     "Settings": "sampler.sample",
+    "Stream": "generate",
     "Video": "types",
     "bundled": "storage.checkpoint",
     "contact_sheet": "storage.stills",

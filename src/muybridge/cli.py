@@ -15,13 +15,23 @@ import tyro
 from tyro.conf import Positional, arg
 
 import muybridge
+from muybridge.commands.admin_verbs import admin
+from muybridge.commands.bench_verbs import bench
 
 DESCRIPTION = "Make, train and measure video models on machines of your own. `muybridge --version` says which this is."
 
-_EXTRAS = {"mujoco": "sim", "numba": "sim", "tensorboard": "train", "scipy": "bench"}
+_EXTRAS = {
+    "mujoco": "sim",
+    "numba": "sim",
+    "tensorboard": "train",
+    "scipy": "bench",
+    **dict.fromkeys(("dbos", "fastapi", "httpcore", "limits", "prometheus_client", "pydantic_settings"), "serve"),
+    "sqlalchemy": "serve",
+    "uvicorn": "serve",
+    "psycopg": "postgres",
+}
 
 app = tyro.extras.SubcommandApp()
-bench = tyro.extras.SubcommandApp()
 
 
 @app.command
@@ -45,11 +55,17 @@ def generate(
     guidance_high: float | None = None,
     rescale: float | None = None,
     context_noise: float | None = None,
+    stream: bool = False,
+    watermark: bool = True,
+    sign: bool = True,
+    disclose: bool = True,
+    key: Path | None = None,
 ) -> None:
     """Turn a sentence, and a still if you have one, into a clip.
 
     The MP4 carries the prompt, the seed and all settings; `muybridge inspect CLIP` prints the command that makes it
-    again, frame for frame. Beside it lies a contact sheet (PNG).
+    again, frame for frame. Beside it lies a contact sheet (PNG). Both are marked and signed as made by a model, which
+    `muybridge verify` reads.
 
     Example: muybridge generate "a small red ball rolls behind a tall blue box while the camera pans right" -o clip.mp4
 
@@ -63,7 +79,7 @@ def generate(
         seed: The same seed gives the same clip. By default a new one each time, which is printed.
         steps: Steps from noise to clip. More are slower and a little better.
         guidance: How closely to follow the prompt; 1 is off.
-        solver: euler, heun or multistep.
+        solver: euler, heun or multistep; jump with a distilled model that does.
         variants: How many clips to make, with seeds that follow each other.
         model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
         negative: What the clip shall not show.
@@ -73,10 +89,17 @@ def generate(
         guidance_high: Noise level, 0 to 1, up to which guidance is applied.
         rescale: 0 to 1: how far the contrast that guidance adds is taken back.
         context_noise: Noise level, 0 to 1, that given frames are blurred with.
+        stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds. Wants a causal model.
+        watermark: Hide in the pixels that Muybridge made them; invisible, and it survives compression.
+        sign: Sign the files (Content Credentials, C2PA).
+        disclose: Write the prompt and the settings into the files.
+        key: A PEM file with your signing key and its certificates. By default ~/.config/muybridge/signing.pem, made
+            the first time.
     """
     from muybridge.commands.generate import Wish, run
+    from muybridge.commands.stream import run as run_on
 
-    run(
+    (run_on if stream else run)(
         Wish(
             prompt,
             output,
@@ -97,6 +120,10 @@ def generate(
             guidance_high,
             rescale,
             context_noise,
+            watermark,
+            sign,
+            disclose,
+            key,
         )
     )
 
@@ -111,6 +138,26 @@ def inspect(clip: Annotated[Positional[Path], arg(metavar="CLIP")]) -> None:
     from muybridge.commands.inspect import run
 
     run(clip)
+
+
+@app.command
+def verify(
+    clip: Annotated[Positional[Path], arg(metavar="CLIP")],
+    trust: Path | None = None,
+    key: Path | None = None,
+    json: Path | None = None,
+) -> None:
+    """Say what a clip or picture proves about where it comes from: its signature, and the mark in its pixels.
+
+    Args:
+        clip: A video or picture, from anywhere.
+        trust: Certificates that you trust, a PEM file.
+        key: Your own signing key, to be told from others'. By default ~/.config/muybridge/signing.pem.
+        json: Write all that was found here, too.
+    """
+    from muybridge.commands.verify import run
+
+    run(clip, trust, key, json)
 
 
 @app.command
@@ -167,9 +214,9 @@ def train(
     torchrun --nproc-per-node N -m muybridge.cli train RECIPE. TensorBoard: tensorboard --logdir FOLDER.
 
     Args:
-        recipe: tiny (seconds, to try things), nano (two CPU cores), small or base (a GPU).
+        recipe: tiny (seconds, to try things), nano (two CPU cores), small or base (a GPU), phyworld (a GPU; its balls).
         folder: Where checkpoints and logs go; by default runs/RECIPE.
-        data: A folder of MP4s with captions (NAME.txt beside NAME.mp4); by default worlds are simulated.
+        data: A folder of MP4s with captions (NAME.txt beside NAME.mp4); by default what the recipe simulates.
         device: cpu or cuda; by default what there is.
         workers: Processes that make clips and batches ahead of time; 0 makes them in the one that trains.
     """
@@ -178,244 +225,101 @@ def train(
     run(recipe, folder or Path("runs") / recipe, data, device, workers)
 
 
-@bench.command(name="physics")
-def bench_physics(
-    model: str = "nano",
-    output: Annotated[Path | None, arg(aliases=["-o"])] = None,
-    suites: tuple[str, ...] = ("permanence", "falling", "coherence"),
-    scenes: int | None = None,
-    clips: int | None = None,
-    others: int | None = None,
-    quick: bool = False,
-    seed: int = 0,
-    steps: int | None = None,
-    guidance: float | None = None,
+@app.command
+def distill(
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE")],
+    teacher: str = "nano",
+    folder: Annotated[Path | None, arg(aliases=["-o"])] = None,
+    data: Path | None = None,
     device: str | None = None,
-    json: Path | None = None,
+    workers: int = 2,
 ) -> None:
-    """Score how well a model continues clips: is what is hidden still there, does it fall right, does it stay itself?
+    """Make a student of a model: one that needs few steps and no guidance, that streams, that is smaller.
 
-    Every task is a simulated scene that no training has seen: the model gets its first frames and the words, and its
-    clip is followed by its pixels and held against what the simulator says comes next. Beside the model stand the truth
-    (the floor of every error), the truth through the model's autoencoder (its ceiling), and four baselines.
+    Ctrl-C (or a kill) loses nothing that was saved: the same command goes on where it was. With several processes:
+    torchrun --nproc-per-node N -m muybridge.cli distill RECIPE.
 
-    Writes report.html (tables, plots, clips beside the truth) and report.json. Clips and verdicts are kept in the
-    folder: stop it, and the same command goes on where it was.
-
-    Example: muybridge bench physics --model nano --quick
+    Example: muybridge distill nano-fast --teacher nano
 
     Args:
-        model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
-        output: Folder for the report, clips and verdicts. By default runs/bench/MODEL.
-        suites: Some of permanence, falling, coherence, phyworld, control.
-        scenes: Scenes of each suite in distribution, 40 by default. Published figures want 200.
-        clips: Clips of ten seconds (coherence) in distribution, 10 by default. Published figures want 50.
-        others: Scenes in each split that is out of distribution, 4 by default; a quarter as many clips of ten seconds.
-        quick: A first impression in three minutes: 5 scenes a suite and one clip of ten seconds.
-        seed: Of the noise. The same seed gives the same clips and verdicts.
-        steps: As in muybridge generate; by default the model's own.
-        guidance: As in muybridge generate; by default the model's own.
+        recipe: nano-fast (4 steps), nano-stream (causal, 4 steps), nano-small (pruned, 4 steps), nano-halved (1 step
+            by halving), tiny or tiny-halved (seconds, to try things). All take teachers of any size.
+        teacher: A bundled model's name, a checkpoint's folder, or org/name on the hub.
+        folder: Where checkpoints and logs go; by default runs/RECIPE.
+        data: A folder of MP4s with captions (NAME.txt beside NAME.mp4); by default worlds are simulated.
         device: cpu or cuda; by default what there is.
-        json: Write the figures here, too.
+        workers: Processes that make clips and batches ahead of time; 0 makes them in the one that distils.
     """
-    from muybridge.commands.bench import amount, continued
+    from muybridge.commands.distill import run
 
-    asked = amount(scenes, clips, others, quick)
-    continued(model, output, suites, asked, seed, {"steps": steps, "guidance": guidance}, device, json)
+    run(recipe, teacher, folder or Path("runs") / recipe, data, device, workers)
 
 
-@bench.command(name="control")
-def bench_control(
-    model: str = "nano",
-    output: Annotated[Path | None, arg(aliases=["-o"])] = None,
-    scenes: int | None = None,
-    quick: bool = False,
-    seed: int = 0,
-    steps: int | None = None,
-    guidance: float | None = None,
-    device: str | None = None,
-    json: Path | None = None,
+@app.command
+def serve(
+    home: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    database_url: str | None = None,
+    public_url: str | None = None,
+    devices: tuple[str, ...] | None = None,
+    worker: bool = True,
+    worker_name: str | None = None,
+    fetch_private: bool = False,
+    signing_key: Path | None = None,
 ) -> None:
-    """Score whether a model does what words ask: of the camera (pan, tilt, dolly, truck, orbit, zoom), and of ways.
+    """Serve models over HTTP: to the libraries of Runway, OpenAI videos and Luma, and to programs of your own.
 
-    The model gets a still of a held-out scene and its words. What is at rest has to move in the picture as the camera's
-    move makes it, what rolls, slides or flies has to go to the side that is said. Truth and baselines stand beside it.
+    At the first start it makes an API key and prints it, once. Whatever is not said here comes from variables such as
+    MUYBRIDGE_PORT, or is as docs/serving.md says. Models, prices and other services' names: HOME/models.toml.
 
     Args:
-        model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
-        output: Folder for the report, clips and verdicts. By default runs/bench/MODEL/control.
-        scenes: How many, 40 by default: every second one is about the camera.
-        quick: A first impression: 5 scenes.
-        seed: Of the noise. The same seed gives the same clips and verdicts.
-        steps: As in muybridge generate; by default the model's own.
-        guidance: As in muybridge generate; by default the model's own.
-        device: cpu or cuda; by default what there is.
-        json: Write the figures here, too.
+        home: Folder of database, stills, results; by default runs/server.
+        host: Address to listen at; by default 127.0.0.1, which only this machine reaches.
+        port: By default 8642; 0 takes a free one.
+        database_url: postgresql+psycopg://...; by default a SQLite file in HOME.
+        public_url: How clients reach the server, for the links it gives out.
+        devices: cpu, cuda:0, ...; one job at a time on each. By default the best there is.
+        worker: Make clips in this process, too.
+        worker_name: Unique among workers of one database.
+        fetch_private: Fetch stills from, and send webhooks to, private addresses and plain http.
+        signing_key: PEM file that signs what is made; by default ~/.config/muybridge/signing.pem.
     """
-    from muybridge.commands.bench import amount, continued
+    said = dict(locals())
+    from muybridge.commands.serve import run
+    from muybridge.serving.settings import settings_of
 
-    folder = output or Path("runs") / "bench" / Path(model).name / "control"
-    asked, changes = amount(scenes, None, 0, quick), {"steps": steps, "guidance": guidance}
-    continued(model, folder, ("control",), asked, seed, changes, device, json)
+    run(settings_of(**said))
 
 
-@bench.command(name="fidelity")
-def bench_fidelity(
-    model: str = "nano",
-    output: Annotated[Path | None, arg(aliases=["-o"])] = None,
-    clips: int = 32,
-    seed: int = 0,
-    steps: int | None = None,
-    guidance: float | None = None,
-    device: str | None = None,
-    i3d: Path | None = None,
-    inception: Path | None = None,
-    json: Path | None = None,
+@app.command
+def work(
+    home: Path | None = None,
+    database_url: str | None = None,
+    devices: tuple[str, ...] | None = None,
+    worker_name: str | None = None,
+    fetch_private: bool = False,
+    signing_key: Path | None = None,
 ) -> None:
-    """Measure how near a model's clips are to real ones: PSNR, SSIM, flicker, warping, Fréchet distances.
-
-    The model continues the first five frames of held-out worlds; beside it stand the truth as a file has it, the truth
-    through the model's autoencoder, and the baselines. Clips are kept, so a second run measures without making them.
+    """Make the clips that a server has accepted, in a process of its own (`muybridge serve --no-worker` beside it).
 
     Args:
-        model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
-        output: Folder for fidelity.json and the clips. By default runs/bench/MODEL.
-        clips: How many. Distances of sets want hundreds.
-        seed: Of the noise.
-        steps: As in muybridge generate; by default the model's own.
-        guidance: As in muybridge generate; by default the model's own.
-        device: cpu or cuda; by default what there is.
-        i3d: i3d_torchscript.pt, for the FVD of the literature. Such a file can run any code: name only what you trust.
-        inception: inception-2015-12-05.pt, for FID; likewise.
-        json: Write the figures here, too.
+        home: The server's folder.
+        database_url: The server's database, if it is not in HOME.
+        devices: cpu, cuda:0, ...; one job at a time on each. By default the best there is.
+        worker_name: Unique among workers of one database.
+        fetch_private: Send webhooks to private addresses and plain http.
+        signing_key: PEM file that signs what is made; by default ~/.config/muybridge/signing.pem.
     """
-    from muybridge.commands.bench_fidelity import fidelity
+    said = dict(locals())
+    from muybridge.commands.serve import work as run
+    from muybridge.serving.settings import settings_of
 
-    fidelity(model, output, clips, seed, steps, guidance, device, i3d, inception, json)
-
-
-@bench.command(name="speed")
-def bench_speed(
-    model: str = "nano",
-    rounds: int = 3,
-    steps: int | None = None,
-    device: str | None = None,
-    json: Path | None = None,
-) -> None:
-    """Measure what a clip costs: seconds, memory and arithmetic of every stage, and how well the machine is used.
-
-    Args:
-        model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
-        rounds: Clips that are timed; one more warms up, another counts operations.
-        steps: As in muybridge generate; by default the model's own.
-        device: cpu or cuda; by default what there is.
-        json: Write the figures here; real_time_factor is seconds of work per second of clip.
-    """
-    from muybridge.commands.bench_speed import speed
-
-    speed(model, rounds, steps, device, json)
-
-
-@bench.command(name="all")
-def bench_all(
-    model: str = "nano",
-    output: Annotated[Path | None, arg(aliases=["-o"])] = None,
-    quick: bool = False,
-    device: str | None = None,
-    json: Annotated[Path | None, arg(metavar="FOLDER")] = None,
-) -> None:
-    """Physics, control, fidelity and speed, one after the other, each with its usual amount.
-
-    Args:
-        model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
-        output: Folder for reports, clips and verdicts. By default runs/bench/MODEL.
-        quick: A first impression of each.
-        device: cpu or cuda; by default what there is.
-        json: A folder for the figures of each: physics.json, control.json, fidelity.json, speed.json.
-    """
-    from muybridge.commands.bench import PHYSICS, amount, continued
-    from muybridge.commands.bench_fidelity import LEAST, fidelity
-    from muybridge.commands.bench_speed import speed
-
-    tables = ("physics", "control", "fidelity", "speed")
-    to = {name: None if json is None else json / f"{name}.json" for name in tables}
-    asked, folder = amount(None, None, None, quick), output or Path("runs") / "bench" / Path(model).name
-    continued(model, folder, PHYSICS, asked, 0, {}, device, to["physics"])
-    continued(model, folder / "control", ("control",), asked, 0, {}, device, to["control"])
-    fidelity(model, output, LEAST if quick else 32, 0, None, None, device, None, None, to["fidelity"])
-    speed(model, 1 if quick else 3, None, device, to["speed"])
-
-
-@bench.command(name="export")
-def bench_export(
-    folder: Annotated[Positional[Path], arg(metavar="FOLDER")],
-    suites: tuple[str, ...] = ("permanence", "falling", "coherence"),
-    scenes: int | None = None,
-    clips: int | None = None,
-    others: int | None = None,
-    quick: bool = False,
-    json: Path | None = None,
-) -> None:
-    """Write tasks for any other system: stills, first frames, words; MP4s come back, and `bench score` judges them.
-
-    FOLDER/README.txt says what to do with it. The truth is not in the folder.
-
-    Args:
-        folder: Where to write them: a new folder.
-        suites: Some of permanence, falling, coherence, phyworld, control.
-        scenes: Scenes of each suite in distribution, 40 by default.
-        clips: Clips of ten seconds (coherence) in distribution, 10 by default.
-        others: Scenes in each split that is out of distribution, 4 by default; a quarter as many clips of ten seconds.
-        quick: 5 scenes a suite and one clip of ten seconds.
-        json: Write the manifest here, too.
-    """
-    from muybridge.commands.bench import amount, export
-
-    export(folder, suites, amount(scenes, clips, others, quick), json)
-
-
-@bench.command(name="score")
-def bench_score(
-    folder: Annotated[Positional[Path], arg(metavar="FOLDER")],
-    name: str = "handed in",
-    json: Path | None = None,
-) -> None:
-    """Score the clips that were filled into a folder of `bench export`, whoever made them.
-
-    Other frame rates, sizes and codecs are fine. What is missing, damaged or too short has failed, and a line says so;
-    the rest is scored. The report lies in FOLDER/results.
-
-    Args:
-        folder: The folder that was exported, with MP4s in its clips/.
-        name: What to call their maker in the report.
-        json: Write the figures here, too.
-    """
-    from muybridge.commands.bench import score
-
-    score(folder, name, json)
-
-
-@bench.command(name="compare")
-def bench_compare(
-    first: Annotated[Positional[Path], arg(metavar="FIRST")],
-    second: Annotated[Positional[Path], arg(metavar="SECOND")],
-    json: Path | None = None,
-) -> None:
-    """Say how one report differs from another, scene by scene, with 95 % intervals.
-
-    Example: muybridge bench compare runs/bench/before runs/bench/after
-
-    Args:
-        first: A report.json, or its folder.
-        second: Another.
-        json: Write the differences here, too.
-    """
-    from muybridge.commands.bench import compare
-
-    compare(first, second, json)
+    run(settings_of(**said))
 
 
 app.command(bench, name="bench", help="Measure models, and clips from anywhere: `muybridge bench physics` and others.")
+app.command(admin, name="admin", help="Look after a server: `muybridge admin keys`, `credits`, `usage`, `audit`.")
 
 
 def main() -> None:

@@ -15,7 +15,11 @@ from muybridge.commands.progress import Bar
 from muybridge.conditioning.vocabulary import LONGEST_PROMPT
 from muybridge.generate import Clip, Model, load
 from muybridge.sampler.sample import Settings
-from muybridge.storage.stills import fit, read_still
+from muybridge.storage import credentials
+from muybridge.storage.credentials import Credentials
+from muybridge.storage.provenance import Provenance
+from muybridge.storage.publish import publish, sign
+from muybridge.storage.stills import contact_sheet, fit, read_still
 from muybridge.types import TEMPORAL_STRIDE, Condition
 
 T = TypeVar("T")
@@ -44,6 +48,10 @@ class Wish:
     guidance_high: float | None = None
     rescale: float | None = None
     context_noise: float | None = None
+    watermark: bool = True
+    sign: bool = True
+    disclose: bool = True
+    key: Path | None = None
 
 
 def run(wish: Wish) -> None:
@@ -55,12 +63,14 @@ def run(wish: Wish) -> None:
     notes = Console(stderr=True, highlight=False, emoji=False)
     seeds = seeds_of(wish.seed, wish.variants)
     outputs = outputs_of(wish.output, wish.prompt, len(seeds), wish.overwrite)
+    signer = signer_of(wish)
     with notes.status(f"opening {wish.model}"):
         model = load(wish.model)
     condition = condition_of(wish, model)
     settings = settings_of(wish, model.settings)
     model.check(condition)
-    for sentence in warnings(wish, condition, model):
+    still = None if wish.image is None else wish.image.read_bytes()
+    for sentence in [*warnings(wish, condition, model), *unread(wish, settings)]:
         notes.print(f"note: {sentence}", markup=False, style="yellow", soft_wrap=True)
 
     finished: list[Path] = []
@@ -68,7 +78,7 @@ def run(wish: Wish) -> None:
         with Bar(notes, steps=settings.steps * len(seeds), model=model) as bar:
             for seed, output in zip(seeds, outputs, strict=True):
                 (clip,) = model.generate(condition, seed, settings, bar.hear)
-                _save(clip, output, wish.image)
+                made = _save(clip, output, wish, signer, still)
                 finished.append(output)
     finally:
         for output in finished:
@@ -76,6 +86,7 @@ def run(wish: Wish) -> None:
             print(f"contact sheet  {sheet_of(output)}")
     what = f"{condition.frames} frames of {condition.width}x{condition.height} at {condition.fps:g} fps"
     print(f"model          {model.name} ({model.hash}), seed {', '.join(map(str, seeds))}")
+    print(f"provenance     {told(made, wish, signer)}")
     print(f"made           {what}, {settings.steps} steps, in {time.perf_counter() - began:.1f} s")
 
 
@@ -138,6 +149,13 @@ def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
     return found
 
 
+def unread(wish: Wish, settings: Settings) -> list[str]:
+    """A sentence if there is a negative prompt that nothing reads."""
+    if not wish.negative or settings.guidance != 1:
+        return []
+    return ["guidance is 1, so the negative prompt is not read: take another guidance, if the model can"]
+
+
 def _words(what: str, text: str, model: Model) -> Sequence[str]:
     """What is not read of a text, or not understood."""
     name, known = Path(model.name).name, len(model.vocabulary.ids(text))
@@ -158,8 +176,33 @@ def _words(what: str, text: str, model: Model) -> Sequence[str]:
     return sentences
 
 
-def _save(clip: Clip, output: Path, image: Path | None) -> None:
-    if image is not None:
-        clip = replace(clip, provenance=replace(clip.provenance, image_name=str(image)))
-    clip.save(output)
-    clip.save_sheet(sheet_of(output))
+def signer_of(wish: Wish) -> Credentials | None:
+    """What signs the clips: the user's own key, which is made the first time, the one that is named, or nothing."""
+    if not wish.sign:
+        if wish.key is not None:
+            raise ValueError("--key names what signs, and --no-sign leaves that off: give one of them")
+        return None
+    if wish.key is not None:
+        return credentials.load(wish.key)
+    try:
+        return credentials.load_or_create(credentials.default_path())
+    except ValueError as error:
+        raise ValueError(f"{error} (--key names another key, --no-sign leaves signing off)") from error
+
+
+def _save(clip: Clip, output: Path, wish: Wish, signer: Credentials | None, still: bytes | None) -> Provenance:
+    """Clip and contact sheet, marked and signed as was asked for; returns what was written of how it was made."""
+    made = replace(clip.provenance, image_name="" if wish.image is None else str(wish.image))
+    frames, made = publish(output, clip.frames, made, signer, mark=wish.watermark, disclose=wish.disclose, still=still)
+    title = wish.prompt if wish.disclose else ""
+    contact_sheet(frames, sheet_of(output), fps=made.fps, most=9, title=title)
+    if signer is not None:
+        sign(sheet_of(output), made, signer, disclose=wish.disclose, still=still)
+    return made
+
+
+def told(made: Provenance, wish: Wish, signer: Credentials | None) -> str:
+    """What the clips carry, in a line."""
+    unmarked = "no watermark (frames too small)" if wish.watermark else "no watermark"
+    signed = "not signed" if signer is None else f"signed as {signer.name!r}"
+    return f"{'watermarked' if made.watermark else unmarked}, {signed}"

@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from muybridge.data.material import Filmed, Simulated
+from muybridge.data.material import Filmed
 from muybridge.recipes import find
 from muybridge.train import Step, train
 from muybridge.training.parallel import joined
@@ -18,7 +18,7 @@ from muybridge.types import Trained
 def run(name: str, folder: Path, data: Path | None, device: str | None, workers: int) -> None:
     """Trains recipe `name` in `folder`, from where it was; on one process or, under torchrun, on several."""
     recipe = find(name)
-    material = Simulated() if data is None else Filmed(data)
+    material = recipe.material if data is None else Filmed(data)
     with joined(device) as group:
         console = Console(stderr=True, quiet=group.rank != 0, highlight=False)
         with Lines(console) as lines:

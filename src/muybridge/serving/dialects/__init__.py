@@ -1,0 +1,1 @@
+"""Wire formats of others, one file each: requests become a `Wish`, a job becomes an answer. Nothing else is here."""

@@ -1,0 +1,365 @@
+"""Our own API, with what the dialects lack: every field of a Condition, grids, search, live previews, priorities."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, File, Query, Request, UploadFile
+from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+
+from muybridge.serving.credits import usage
+from muybridge.serving.database import OPEN, Job, Key, State, Upload, now
+from muybridge.serving.desk import Asked, Maker, Reader, discard, download, file_url, order, size_of, submit
+from muybridge.serving.errors import Refusal, invalid, missing
+from muybridge.serving.orders import LARGEST_SEED_ON_WIRE, LONGEST_TEXT, Wish
+from muybridge.serving.results import result_path
+from muybridge.serving.server import Server
+from muybridge.serving.stills import keep_still, still_of
+
+PREFIX = "/muybridge/v1"
+MOST_IN_A_BATCH = 256
+_LOOK_EVERY = 0.2
+
+router = APIRouter(prefix=PREFIX, tags=["muybridge"])
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Seed = Annotated[StrictInt, Field(ge=0, le=LARGEST_SEED_ON_WIRE)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+
+
+class ClipWish(BaseModel):
+    """A clip to be made. What is left out is the model's choice."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompt: Text = Field(default="", description="what the clip shows")
+    negative: Text = Field(default="", description="what it shall not show")
+    model: str | None = Field(default=None, max_length=200, description="one of GET /models")
+    seconds: Number | None = None
+    frames: StrictInt | None = Field(default=None, description="1 + 4k, instead of seconds; 1 is a still")
+    fps: Number | None = None
+    width: StrictInt | None = Field(default=None, description="rendered, pixels")
+    height: StrictInt | None = Field(default=None, description="rendered, pixels")
+    size: str | None = Field(default=None, max_length=20, description="WIDTHxHEIGHT of the file, if enlarged")
+    seed: Seed | None = None
+    image: str | None = Field(default=None, description="first frame: data: URI, https URL, or an id of POST /images")
+    steps: StrictInt | None = None
+    guidance: Number | None = None
+    solver: str | None = Field(default=None, max_length=40)
+
+
+class ClipRequest(ClipWish):
+    """A clip, and how it is to be treated."""
+
+    priority: Literal["high", "normal", "low"] = "normal"
+    webhook_url: str | None = Field(default=None, max_length=5000)
+
+
+class Grid(BaseModel):
+    """Every prompt with every seed, image and guidance."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    prompts: list[Text] = Field(default_factory=list, max_length=MOST_IN_A_BATCH)
+    seeds: list[Seed] = Field(default_factory=list, max_length=MOST_IN_A_BATCH)
+    images: list[str] = Field(default_factory=list, max_length=MOST_IN_A_BATCH)
+    guidances: list[Number] = Field(default_factory=list, max_length=MOST_IN_A_BATCH)
+    variants: StrictInt = Field(default=1, ge=1, le=MOST_IN_A_BATCH, description="seeds that follow each given one")
+
+
+class BatchRequest(ClipRequest):
+    """Many clips in one: those listed, or the fields of this request over a grid. Accepted all or none."""
+
+    clips: list[ClipWish] = Field(default_factory=list, max_length=MOST_IN_A_BATCH)
+    grid: Grid | None = None
+
+
+class ClipAnswer(BaseModel):
+    """A clip and how far it is."""
+
+    id: str
+    state: State
+    progress: float
+    model: str
+    prompt: str
+    negative: str
+    seed: int
+    seconds: float
+    frames: int
+    fps: float
+    width: int
+    height: int
+    size: str
+    price: int
+    batch: str | None
+    error: str | None
+    error_code: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    video: str | None
+    thumbnail: str | None
+
+
+class BatchAnswer(BaseModel):
+    """Clips that were asked for together."""
+
+    batch: str
+    clips: list[ClipAnswer]
+
+
+class ClipList(BaseModel):
+    """A page of clips, newest first, and how many there are in all."""
+
+    clips: list[ClipAnswer]
+    count: int
+
+
+@router.post("/clips", status_code=202)
+def create(request: Request, server: Asked, key: Maker, body: ClipRequest) -> ClipAnswer:
+    """Accepts a clip. It is made when a device is free; `state` tells."""
+    (job,) = submit(
+        request, key, [_wish(body, server, key)], "native", callback_url=body.webhook_url, priority=body.priority
+    )[:1]
+    return answer(job)
+
+
+@router.post("/batches", status_code=202)
+def create_batch(request: Request, server: Asked, key: Maker, body: BatchRequest) -> BatchAnswer:
+    """Accepts many clips at once."""
+    wishes = [_wish(one, server, key) for one in _spread(body)]
+    jobs = submit(request, key, wishes, "native", callback_url=body.webhook_url, priority=body.priority, batch=True)
+    return BatchAnswer(batch=jobs[0].batch_id or "", clips=[answer(job) for job in jobs])
+
+
+@router.post("/images", status_code=201)
+def upload(server: Asked, key: Maker, file: Annotated[UploadFile, File()]) -> dict[str, str]:
+    """Keeps a still, to be named as `image` of clips."""
+    name = keep_still(file.file.read(), server.settings, "file")
+    with server.database.write() as session:
+        kept = Upload(id=f"image_{name[:32]}_{key.id}", key_id=key.id, token="", still=name, created_at=now())
+        session.merge(kept)
+    return {"id": kept.id}
+
+
+@router.get("/clips")
+def search(
+    server: Asked,
+    key: Reader,
+    words: Annotated[str | None, Query(max_length=200, description="in the prompt")] = None,
+    state: Annotated[list[State] | None, Query()] = None,
+    batch: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+) -> ClipList:
+    """This key's clips, whatever dialect they were asked for in."""
+    jobs, count = server.jobs.list(
+        key, words=words, states=tuple(state or ()), batch_id=batch, limit=limit, offset=offset
+    )
+    return ClipList(clips=[answer(job) for job in jobs], count=count)
+
+
+@router.get("/clips/{clip_id}")
+def get(server: Asked, key: Reader, clip_id: str) -> ClipAnswer:
+    return answer(server.jobs.find(key, clip_id))
+
+
+@router.post("/clips/{clip_id}/cancel")
+def cancel(server: Asked, key: Maker, clip_id: str) -> ClipAnswer:
+    """Ends a clip that has not ended; a device that samples it is free at its next step."""
+    return answer(server.jobs.cancel(key, clip_id))
+
+
+@router.delete("/clips/{clip_id}", status_code=204)
+def delete(server: Asked, key: Maker, clip_id: str) -> None:
+    """Cancels if need be, and removes the clip and its files."""
+    discard(server, key, clip_id)
+
+
+@router.get("/clips/{clip_id}/content", response_class=FileResponse)
+def content(server: Asked, key: Reader, clip_id: str, variant: str = "video") -> FileResponse:
+    """The MP4, or its `thumbnail` or `spritesheet` (JPEG)."""
+    return download(server, server.jobs.find(key, clip_id), variant)
+
+
+@router.get("/clips/{clip_id}/events", response_class=StreamingResponse)
+async def events(server: Asked, key: Reader, clip_id: str, previews: bool = False) -> StreamingResponse:
+    """Server-sent events until the clip has ended: `clip` (as GET says it) and `preview` ({"jpeg": data: URI})."""
+    await run_sync(server.jobs.find, key, clip_id)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_events(server, key, clip_id, previews), media_type="text/event-stream", headers=headers)
+
+
+@router.get("/models")
+def models(server: Asked, key: Reader) -> dict[str, Any]:
+    """What is served, what it costs, and which names of other services stand for it."""
+    return {
+        "models": [
+            {
+                "name": offer.name,
+                "credits_per_second": offer.credits_per_second,
+                "longest_seconds": offer.longest_seconds,
+                "best": {"frames": offer.frames, "width": offer.width, "height": offer.height, "fps": offer.fps},
+                "multiple": offer.side,
+            }
+            for offer in server.catalogue.offers.values()
+        ],
+        "names": dict(server.catalogue.names),
+    }
+
+
+@router.get("/usage")
+def used(
+    server: Asked, key: Reader, days: Annotated[float, Query(gt=0, le=366)] = 30, every_key: bool = False
+) -> dict[str, Any]:
+    """Credits charged in the last days, and what is left (null: no limit)."""
+    if every_key and "admin" not in key.scopes:
+        raise Refusal(403, "only a key with the scope admin sees the usage of all keys", "forbidden")
+    with server.database.read() as session:
+        found = usage(session, now() - days * 86_400, now() + 1, None if every_key else key.id)
+        left = session.get_one(Key, key.id).credits
+    return {"credits": left, "used": [line._asdict() for line in found]}
+
+
+def answer(job: Job) -> ClipAnswer:
+    """A job in our own words."""
+    made, done = order(job), job.state == State.SUCCEEDED
+    width, height = made.size
+    return ClipAnswer(
+        id=job.id,
+        state=job.state,
+        progress=round(job.progress, 4),
+        model=job.model,
+        prompt=made.prompt,
+        negative=made.negative,
+        seed=made.seed,
+        seconds=made.seconds,
+        frames=made.frames,
+        fps=made.fps,
+        width=made.width,
+        height=made.height,
+        size=f"{width}x{height}",
+        price=job.price,
+        batch=job.batch_id,
+        error=job.error,
+        error_code=job.error_code,
+        created_at=_time(job.created_at),
+        started_at=None if job.started_at is None else _time(job.started_at),
+        finished_at=None if job.finished_at is None else _time(job.finished_at),
+        video=file_url(job) if done else None,
+        thumbnail=file_url(job, "thumbnail") if done else None,
+    )
+
+
+def tell(job: Job) -> str:
+    """The body of a webhook."""
+    return json.dumps({"type": f"clip.{job.state}", "data": answer(job).model_dump(mode="json")})
+
+
+def error_body(refusal: Refusal) -> dict[str, Any]:
+    return {"error": {"code": refusal.code, "message": refusal.message, "param": refusal.param}}
+
+
+def _wish(body: ClipWish, server: Server, key: Key) -> Wish:
+    if (body.width is None) != (body.height is None):
+        raise invalid("width and height come together: give both or neither", "width")
+    if body.frames is not None and body.seconds is not None:
+        raise invalid("frames and seconds say the same: give one of them", "frames")
+    render = (body.width, body.height) if body.width is not None and body.height is not None else None
+    return Wish(
+        prompt=body.prompt,
+        model=body.model,
+        negative=body.negative,
+        seconds=body.seconds,
+        frames=body.frames,
+        fps=body.fps,
+        size=None if body.size is None else size_of(body.size),
+        render=render,
+        seed=body.seed,
+        still=None if body.image is None else _still(body.image, server, key),
+        steps=body.steps,
+        guidance=body.guidance,
+        solver=body.solver,
+    )
+
+
+def _still(reference: str, server: Server, key: Key) -> str:
+    if not reference.startswith("image_"):
+        return still_of(reference, server.settings, "image")
+    with server.database.read() as session:
+        kept = session.get(Upload, reference[:200])
+    if kept is None or kept.key_id != key.id or kept.still is None:
+        raise missing("image", reference)
+    return kept.still
+
+
+def _spread(body: BatchRequest) -> list[ClipWish]:
+    """The clips of a batch."""
+    if body.clips and body.grid:
+        raise invalid("give clips or a grid, not both", "grid")
+    if body.clips:
+        return list(body.clips)
+    base = {name: getattr(body, name) for name in ClipWish.model_fields}
+    grid = body.grid or Grid()
+    images: list[str | None] = [*grid.images] or [body.image]
+    guidances: list[float | None] = [*grid.guidances] or [body.guidance]
+    spread = [
+        base | {"prompt": prompt, "image": image, "guidance": guidance, "seed": seed}
+        for prompt in grid.prompts or [body.prompt]
+        for image in images
+        for guidance in guidances
+        for seed in _seeds(grid, body.seed)
+    ]
+    if len(spread) > MOST_IN_A_BATCH:
+        raise invalid(f"the grid has {len(spread)} clips: take at most {MOST_IN_A_BATCH} at once", "grid")
+    return [ClipWish.model_validate(fields) for fields in spread]
+
+
+def _seeds(grid: Grid, seed: int | None) -> list[int | None]:
+    first: list[int | None] = [*grid.seeds] or [seed]
+    return [one if one is None else min(one + i, LARGEST_SEED_ON_WIRE) for one in first for i in range(grid.variants)]
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+async def _events(server: Server, key: Key, clip_id: str, previews: bool) -> AsyncIterator[str]:
+    """One event when something has changed, a comment now and then so that the connection is not taken for dead."""
+    said, shown, looks = "", 0.0, 0
+    while True:
+        if previews and looks % 20 == 0:
+            await run_sync(server.jobs.watch, clip_id)
+        job = await run_sync(lambda: server.jobs.find(key, clip_id, seen=False))
+        text = answer(job).model_dump_json()
+        if text != said:
+            said = text
+            yield f"event: clip\ndata: {text}\n\n"
+        elif looks % 75 == 0:
+            yield ": still here\n\n"
+        if previews:
+            path = result_path(server.settings.results, clip_id, "preview")
+            found = await run_sync(_preview, path, shown)
+            if found is not None:
+                shown, picture = found
+                yield f"event: preview\ndata: {json.dumps({'jpeg': picture})}\n\n"
+        if job.state not in OPEN:
+            return
+        looks += 1
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+def _preview(path: Path, since: float) -> tuple[float, str] | None:
+    try:
+        at = path.stat().st_mtime
+        return None if at <= since else (at, f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}")
+    except FileNotFoundError:
+        return None

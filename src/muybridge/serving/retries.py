@@ -1,0 +1,95 @@
+"""Is this request a new wish, or an old one whose answer got lost?
+
+The SDKs repeat a POST after a dropped connection or a 408, 409, 429 or 5xx, with the same body, no idempotency key, and
+`x-stainless-retry-count: 1`. A request counts as a repetition, and gets the job that is there already, if a job of the
+same key has the same content, is young enough, the client has never used its id (it would have, had it got it), and
+
+    - we saw the connection drop before the answer was sent, whoever asks again, or
+    - the request says it is a retry, and no retryable answer of ours (429, 503, …) explains it, or
+    - a retry of this request has overtaken it.
+
+Two equal wishes that do not say so are two jobs: people ask for variants.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from muybridge.serving.database import Job, now
+
+RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
+"""Answers after which the SDKs try again by themselves."""
+
+_REMEMBERED = 150.0
+"""Seconds: the SDKs wait at most 120 before they try again."""
+
+
+PRIORITIES = {"high": 1, "normal": 100, "low": 10_000}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is known of a request beside its wish.
+
+    fingerprint  equal for requests of equal content
+    base_url     how the client calls this server
+    attempt      0 for a first try, n for a client's nth retry (`x-stainless-retry-count`)
+    excused      that retry follows an answer of ours that asked for it
+    arrived_at   seconds since 1970
+    batch        several wishes in one
+    """
+
+    dialect: str
+    fingerprint: str
+    base_url: str
+    arrived_at: float
+    attempt: int = 0
+    excused: bool = False
+    idempotency_key: str | None = None
+    priority: str = "normal"
+    callback_url: str | None = None
+    batch: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Excuses:
+    """The retryable answers that each key was given of late: as many retries are no sign of a lost answer."""
+
+    def __init__(self) -> None:
+        self._given: dict[tuple[str, int], deque[float]] = {}
+        self._lock = threading.Lock()
+
+    def note(self, key_id: str, attempt: int) -> None:
+        """A request that was the client's `attempt`th (0 = first) was answered with something retryable."""
+        with self._lock:
+            self._given.setdefault((key_id, attempt), deque(maxlen=10_000)).append(time.monotonic())
+
+    def explains(self, key_id: str, attempt: int) -> bool:
+        """Whether this attempt follows one that we turned away. Each is an excuse once."""
+        with self._lock:
+            given = self._given.get((key_id, attempt - 1), deque())
+            while given and given[0] < time.monotonic() - _REMEMBERED:
+                given.popleft()
+            return bool(given and given.popleft())
+
+
+def repeated(session: Session, key_id: str, request: Request, seconds: float) -> Job | None:
+    """The job that a request asks for again, if it does. Jobs whose answers we saw fail come first, then the newest."""
+    alike = (
+        select(Job)
+        .where(Job.key_id == key_id, Job.fingerprint == request.fingerprint, Job.created_at > now() - seconds)
+        .where(Job.seen_at.is_(None), Job.deleted_at.is_(None))
+        .order_by(Job.dropped_at.is_(None), Job.created_at.desc())
+        .limit(1)
+    )
+    if request.attempt == 0 or request.excused:
+        overtaken = (Job.attempt > request.attempt) & (Job.created_at > request.arrived_at)
+        alike = alike.where(Job.dropped_at.is_not(None) | overtaken)
+    return session.scalar(alike)

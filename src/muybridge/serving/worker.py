@@ -1,0 +1,199 @@
+"""The worker: takes jobs off the queue, one for each device, and tells the database how they went.
+
+The queue is DBOS's, in the same database as the jobs. A worker that is killed leaves its workflows pending; it takes
+them up again when it is back, or another worker does when it has not been seen for a while. What runs twice because of
+that changes nothing: `Jobs.begin` and `Jobs.end` only ever move a job forward.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+from dbos import DBOS
+from jaxtyping import UInt8
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
+from muybridge.serving.database import Database, Job, Meta, State, now
+from muybridge.serving.engine import Engine, Stopped
+from muybridge.serving.jobs import CLIPS, WEBHOOKS, Jobs
+from muybridge.serving.orders import Order
+from muybridge.serving.results import remove_results, result_path, strip, write_jpeg, write_results
+from muybridge.serving.settings import ServerSettings
+from muybridge.serving.stills import still_path
+from muybridge.serving.webhooks import PAUSES, deliver
+from muybridge.storage.credentials import default_path, load_or_create
+
+log = logging.getLogger("muybridge.serving")
+
+APPLICATION, VERSION = "muybridge", "1"
+"""Names to DBOS; the version is ours, so that jobs survive an update of the program."""
+
+ALIVE_EVERY, LOST_AFTER = 5.0, 60.0
+"""Seconds between signs of life, and without one until a worker's jobs are given to others."""
+
+_AT_ONCE = 8
+_SEEN = "worker:"
+
+
+class Worker:
+    """Runs in this process from `start` to `stop`."""
+
+    def __init__(self, database: Database, jobs: Jobs, settings: ServerSettings) -> None:
+        self.database, self.jobs, self.settings = database, jobs, settings
+        self.credentials = load_or_create(settings.signing_key or default_path()) if settings.sign else None
+        devices: tuple[str | None, ...] = settings.devices or (None,)
+        self._engines: queue.SimpleQueue[Engine] = queue.SimpleQueue()
+        self._count = len(devices)
+        for device in devices:
+            self._engines.put(Engine(device))
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Registers the workflows and begins to take jobs, first those that were left behind under this name."""
+        DBOS(
+            config={
+                "name": APPLICATION,
+                "application_version": VERSION,
+                "executor_id": self.settings.worker_name,
+                "system_database_url": self.database.url,
+                "system_database_engine": self.database.engine,
+                "use_listen_notify": False,
+                "notification_listener_polling_interval_sec": 60.0,
+                "log_level": "ERROR",
+            }
+        )
+        self._register()
+        self._seen()
+        DBOS.launch()
+        poll = self.settings.poll_seconds
+        conflict: Literal["always_update"] = "always_update"
+        # One job more than devices is taken, so that no device waits for the next poll.
+        DBOS.register_queue(CLIPS, worker_concurrency=self._count + 1, polling_interval_sec=poll, on_conflict=conflict)
+        DBOS.register_queue(WEBHOOKS, worker_concurrency=_AT_ONCE, polling_interval_sec=1.0, on_conflict=conflict)
+        threading.Thread(target=self._live, name="signs of life", daemon=True).start()
+
+    def stop(self) -> None:
+        """Takes no more jobs. One that is being made is given up at its next step, and waits again."""
+        self._stopping.set()
+        DBOS.destroy(workflow_completion_timeout_sec=30)
+
+    def _register(self) -> None:
+        """Names the functions that DBOS calls; it wants plain ones."""
+
+        def clip(job_id: str) -> None:
+            self.make(job_id)
+
+        def webhook(delivery_id: str) -> None:
+            for pause in PAUSES:
+                if pause:
+                    DBOS.sleep(pause)  # outlives the process
+                if attempt(delivery_id):
+                    return
+
+        def once(delivery_id: str) -> bool:
+            return deliver(self.database, delivery_id, self.settings.fetch_private)
+
+        attempt = DBOS.step(name="deliver")(once)
+        DBOS.workflow(name=f"{CLIPS}_job", max_recovery_attempts=None)(clip)
+        DBOS.workflow(name=f"{WEBHOOKS}_job", max_recovery_attempts=None)(webhook)
+
+    def make(self, job_id: str) -> None:
+        """One job from its order to its files. Whatever happens, the job has ended, or will be begun again."""
+        with self._engine() as engine:
+            job = self.jobs.begin(job_id, self.settings.most_attempts)
+            if job is None:
+                return
+            try:
+                self._fill(engine, job)
+            except Stopped:
+                self.jobs.hand_back(job_id)
+            except Exception as error:  # a job's fault must not end the worker, whatever it is
+                log.exception("job %s failed", job_id)
+                self._end(job_id, State.FAILED, *_worded(error))
+
+    def _fill(self, engine: Engine, job: Job) -> None:
+        order = Order.model_validate(job.order)
+        still = None if order.still is None else still_path(order.still, self.settings)
+        try:
+            made = engine.make(order, still, _Listener(self, job.id))
+        except ValueError as error:
+            self._end(job.id, State.FAILED, "cannot_be_made", str(error))
+            return
+        write_results(made, order, self.settings.results, job.id, self.credentials, still)
+        result_path(self.settings.results, job.id, "preview").unlink(missing_ok=True)
+        if not self._end(job.id, State.SUCCEEDED) and not self.jobs.succeeded(job.id):
+            remove_results(self.settings.results, job.id)  # cancelled while it was written
+
+    def _end(self, job_id: str, state: State, code: str | None = None, error: str | None = None) -> bool:
+        """`Jobs.end`, however long the database takes to be there again."""
+        while True:
+            try:
+                return self.jobs.end(job_id, state, code, error)
+            except DBAPIError:
+                log.exception("job %s: its end cannot be written: trying again", job_id)
+                time.sleep(1.0)
+
+    @contextmanager
+    def _engine(self) -> Iterator[Engine]:
+        engine = self._engines.get()
+        try:
+            yield engine
+        finally:
+            self._engines.put(engine)
+
+    def _live(self) -> None:
+        while not self._stopping.wait(ALIVE_EVERY):
+            self._seen()
+            lost = self._lost()
+            if lost:
+                log.warning("taking over the jobs of %s", ", ".join(lost))
+                DBOS._recover_pending_workflows(lost)  # DBOS leaves this to its hosted service otherwise
+
+    def _seen(self) -> None:
+        with self.database.write() as session:
+            session.merge(Meta(name=f"{_SEEN}{self.settings.worker_name}", value=str(now())))
+
+    def _lost(self) -> list[str]:
+        """Workers that have not been seen for long; they are forgotten, so that one of us asks for their jobs."""
+        with self.database.write() as session:
+            seen = session.scalars(select(Meta).where(Meta.name.startswith(_SEEN, autoescape=True)).with_for_update())
+            lost = [row for row in seen if float(row.value) < now() - LOST_AFTER]
+            for row in lost:
+                session.delete(row)
+            return [row.name.removeprefix(_SEEN) for row in lost]
+
+
+class _Listener:
+    """Writes progress and previews where the API process, which may be another, finds them."""
+
+    def __init__(self, worker: Worker, job_id: str) -> None:
+        self._worker, self._job_id = worker, job_id
+
+    def progress(self, share: float) -> None:
+        if not self._worker.jobs.advance(self._job_id, share):
+            raise Stopped
+        if self._worker._stopping.is_set():
+            raise Stopped
+
+    def wants_preview(self) -> bool:
+        with self._worker.database.read() as session:
+            watched = session.scalar(select(Job.watched_at).where(Job.id == self._job_id))
+        return watched is not None and watched > now() - 10
+
+    def preview(self, frames: UInt8[np.ndarray, "t h w 3"]) -> None:
+        write_jpeg(strip(frames), result_path(self._worker.settings.results, self._job_id, "preview"))
+
+
+def _worded(error: Exception) -> tuple[str, str]:
+    """What a client is told of a fault: its kind, nothing of our insides."""
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "out_of_memory", "the device has too little memory for this clip: make it smaller or shorter"
+    return "internal", "the clip could not be made, through no fault of the request"
