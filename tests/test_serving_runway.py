@@ -63,14 +63,25 @@ def test_delete_cancels_and_forgets(client: runwayml.RunwayML) -> None:
             call(created.id)
 
 
-def test_organization_and_usage(client: runwayml.RunwayML) -> None:
+def test_organization_and_usage(client: runwayml.RunwayML, live: Live) -> None:
     created = client.text_to_video.create(model="gen4.5", prompt_text="y", ratio="160:90", duration=2)  # type: ignore[call-overload]
     finished(client, created.id)
     organization = client.organization.retrieve()
     assert organization.usage.models["gen4.5"].daily_generations >= 1
     assert organization.tier.models["gen4.5"].max_concurrent_generations is None
+    own = httpx.post(
+        f"{live.url}/muybridge/v1/clips",
+        headers={"Authorization": f"Bearer {live.token}"},
+        json={"prompt": "a name that Runway's clients do not know", "model": "tiny", "frames": 5},
+    )
+    headers, name = {"Authorization": f"Bearer {live.token}"}, own.json()["id"]
+    seen = until(
+        lambda: httpx.get(f"{live.url}/muybridge/v1/clips/{name}", headers=headers).json()["state"],
+        lambda state: state not in ("queued", "running"),
+    )
+    assert seen == "succeeded"
     used = client.organization.retrieve_usage()
-    assert "gen4.5" in used.models
+    assert "gen4.5" in used.models and "tiny" not in used.models
     assert used.results[-1].used_credits
 
 

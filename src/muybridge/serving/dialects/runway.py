@@ -179,7 +179,10 @@ def organization(server: Asked, key: Reader) -> dict[str, Any]:
 
 @router.post("/organization/usage")
 def organization_usage(server: Asked, key: Reader, body: Range) -> dict[str, Any]:
-    """Credits charged, by day and by the model's name as it was asked for."""
+    """Credits charged for what was asked for in this dialect, by day and by the model's name there.
+
+    Its clients know these names and no others; all there is stands in our own usage report.
+    """
     today = datetime.now(UTC).date()
     before = body.beforeDate or today + timedelta(days=1)
     start = body.startDate or before - timedelta(days=30)
@@ -193,6 +196,7 @@ def organization_usage(server: Asked, key: Reader, body: Range) -> dict[str, Any
             .where(
                 Entry.key_id == key.id,
                 Entry.kind == "charge",
+                Job.dialect == NAME,
                 Entry.at >= _midnight(start),
                 Entry.at < _midnight(before),
             )
