@@ -81,7 +81,8 @@ def test_organization_and_usage(client: runwayml.RunwayML, live: Live) -> None:
     )
     assert seen == "succeeded"
     used = client.organization.retrieve_usage()
-    assert "gen4.5" in used.models and "tiny" not in used.models
+    assert "gen4.5" in used.models
+    assert "tiny" not in used.models
     assert used.results[-1].used_credits
 
 
