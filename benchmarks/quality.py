@@ -134,7 +134,8 @@ def main(options: Options) -> None:
             _rows(
                 table, {"every object right": text.objects_right, "count right": text.count_right, "both": text.right}
             )
-            for kind, groups in (("count", text.by_count), ("colour", text.by_colour), ("shape", text.by_shape)):
+            kinds = {"count": text.by_count, "pairs": text.by_pairs, "colour": text.by_colour, "shape": text.by_shape}
+            for kind, groups in kinds.items():
                 _rows(table, {f"  {kind} {name}": value for name, value in groups.items()})
     Console().print(table)
     if options.json:

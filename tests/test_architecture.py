@@ -56,7 +56,7 @@ VERBS = {
     "bench speed": "model rounds steps device json",
     "distill": "recipe teacher folder data device workers",
     "generate": "prompt output image seconds size fps seed steps guidance solver variants model negative overwrite "
-    "shift guidance_low guidance_high rescale context_noise stream watermark sign disclose key",
+    "shift guidance_low guidance_high rescale context_noise drafts draft_steps stream watermark sign disclose key",
     "inspect": "clip",
     "models": "",
     "serve": "home host port database_url public_url devices worker worker_name fetch_private signing_key",

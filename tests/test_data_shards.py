@@ -19,6 +19,8 @@ from muybridge.data.epochs import Epochs
 from muybridge.data.sentences import named
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
 from muybridge.data.source import draw, share, token_ids
+from muybridge.data.turns import InTurns
+from muybridge.types import Batch
 
 
 def letters(text: str) -> list[int]:
@@ -195,3 +197,75 @@ def test_a_source_in_use_can_be_sent_to_a_process(tmp_path: Path) -> None:
     copy = pickle.loads(pickle.dumps(source))
     assert torch.equal(copy.batch(1).latent, expected.latent)
     assert not multiprocessing.active_children()
+
+
+def test_the_first_frames_of_clips_come_with_what_stands_there(tmp_path: Path) -> None:
+    write_shards(tmp_path, placed(6))
+    batch = Shards(tmp_path, batch=3, frames=1).batch(0)
+    assert batch.latent is not None
+    assert batch.classes is not None
+    assert batch.latent.shape[:2] == batch.classes.shape[:2] == (3, 1)
+    assert batch.classes.unique().tolist() == [0]
+    assert batch.when is None
+
+
+def test_glimpses_are_frames_of_the_clip(tmp_path: Path) -> None:
+    write_shards(tmp_path, placed(6))
+    source = Shards(tmp_path, batch=6, glimpses=3)
+    met = set()
+    for step in range(4):
+        batch = source.batch(step)
+        assert batch.latent is not None
+        assert batch.classes is not None
+        assert batch.when is not None
+        assert batch.when.shape == (6, 3)
+        assert batch.when[:, 0].tolist() == [0] * 6
+        assert (batch.when.diff(dim=1) > 0).all()
+        assert torch.equal(batch.classes[:, :, 0, 0].long(), batch.when)
+        number = batch.latent[:, :1, 0, 0, 0].floor()
+        assert torch.equal((batch.latent[:, :, 0, 0, 0] - number) * 8, batch.when.float())
+        met |= {tuple(row) for row in batch.when.tolist()}
+        again = Shards(tmp_path, batch=6, glimpses=3).batch(step).when
+        assert torch.equal(batch.when, again)  # type: ignore[arg-type]
+    assert len(met) > 3, "all clips show the same frames"
+    assert met <= {(0, i, j) for i in range(1, 5) for j in range(i + 1, 5)}
+
+
+def test_more_frames_than_a_clip_has_are_refused(tmp_path: Path) -> None:
+    write_shards(tmp_path, placed(2))
+    for wanted in ({"frames": 6}, {"glimpses": 6}):
+        with pytest.raises(ValueError, match="6 cannot be served"):
+            Shards(tmp_path, batch=1, **wanted)  # type: ignore[arg-type]
+
+
+def placed(count: int) -> Iterator[EncodedClip]:
+    """Clips whose places say which frame they are of."""
+    for clip in clips(0, count):
+        frame = torch.arange(len(clip.latent), dtype=torch.uint8)
+        yield EncodedClip(clip.latent, clip.captions, clip.fps, frame[:, None, None].expand(-1, 2, 3).contiguous())
+
+
+class Counting:
+    """A source whose batches say which step of its own they are of."""
+
+    def __init__(self, name: int) -> None:
+        self.name = name
+
+    def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
+        return Batch(seed=torch.tensor([self.name, step, rank, world]))
+
+
+def test_sources_take_turns_and_count_their_own_steps() -> None:
+    a, b = Counting(1), Counting(2)
+    turns = InTurns([a, b, a])
+    met = [turns.batch(step, 1, 2).seed for step in range(7)]
+    assert [seed[:2].tolist() for seed in met if seed is not None] == [
+        [1, 0],
+        [2, 0],
+        [1, 1],
+        [1, 2],
+        [2, 1],
+        [1, 3],
+        [1, 4],
+    ]
+    assert all(seed is not None and seed[2:].tolist() == [1, 2] for seed in met)

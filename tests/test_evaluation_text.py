@@ -48,6 +48,7 @@ def test_shares_add_up() -> None:
     assert {name: (m.value, m.n) for name, m in found.by_colour.items()} == {"blue": (1 / 3, 3), "red": (1, 3)}
     assert {name: m.value for name, m in found.by_shape.items()} == {"ball": 1, "box": 1 / 3}
     assert {name: m.value for name, m in found.by_count.items()} == {"1": 0, "2": 0.5}
+    assert {name: m.value for name, m in found.by_pairs.items()} == {"known": found.right.value}
     assert found.sizes_right is not None
     assert found.sizes_right.value == 3 / 4
     assert json.loads(to_json(found))["clips"][1]["verdict"]["found"] == [True, False]

@@ -77,7 +77,10 @@ def test_training_takes_its_seeds_from_below_the_limit_and_tests_from_above() ->
     assert int((drawn % HELD_OUT).max()) < HELD_OUT <= int(drawn.max()), "sources fold what they draw"
     for recipe in RECIPES.values():
         numbers = [recipe.learn_autoencoder.files * recipe.learn_autoencoder.clips_a_file]
-        assert max(numbers + [stage.clips for stage in recipe.flow]) < feature_training.FIRST_SEED
+        assert (
+            max(numbers + [portion.clips for stage in recipe.flow for portion in stage.portions])
+            < feature_training.FIRST_SEED
+        )
     assert feature_training.FIRST_SEED + feature_training.CLIPS <= shape_training.FIRST_SEED
     assert shape_training.FIRST_SEED + shape_training.CLIPS <= HELD_OUT
     with pytest.raises(AssertionError):

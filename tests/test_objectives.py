@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny_models import TEXT, TRANSFORMER, autoencoder, drawn, text_encoder, transformer
 from torch import Tensor, nn
 
 from muybridge.conditioning.text import TextConfig, TextEncoder
 from muybridge.conditioning.vocabulary import Vocabulary
+from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.data.crops import Crops, cache_pixels
 from muybridge.data.material import Shape, Simulated, classes_of_places
 from muybridge.data.sentences import COLOURS, OBJECTS, SHAPES, SIZES, Sentences, named
@@ -27,8 +29,8 @@ from muybridge.training.objectives import (
     Reading,
     Recogniser,
     Reconstruction,
+    Witnessing,
     charbonnier,
-    glimpsed,
     psnr,
     seeded_normal,
     seeded_uniform,
@@ -75,6 +77,27 @@ def of_places() -> Batch:
     return replace(of_latents(), classes=torch.randint(0, KINDS + 1, (4, FRAMES, 4, 4), generator=draw(1)))
 
 
+def of_glimpses() -> Batch:
+    when = torch.tensor([[0, 1, 4], [0, 2, 3], [0, 1, 2], [0, 3, 4]])
+    whole, each = of_places(), torch.arange(4)[:, None]
+    assert whole.latent is not None
+    assert whole.classes is not None
+    return replace(whole, latent=whole.latent[each, when], classes=whole.classes[each, when], when=when)
+
+
+def witnessing() -> Witnessing:
+    config = WitnessConfig(TRANSFORMER.channels, TEXT.width, len(COLOURS), len(SHAPES), OBJECTS, width=8, blocks=1)
+    module = drawn(Witness(config))
+    assert isinstance(module, Witness)
+    return Witnessing(module, text_encoder())
+
+
+def of_pictures() -> Batch:
+    """Pictures with what stands where, and what their words name."""
+    kinds = torch.randint(0, len(COLOURS) * len(SHAPES) + 1, (4, FRAMES, 4, 4), generator=draw(1))
+    return replace(of_words(), classes=kinds)
+
+
 def recogniser() -> Recogniser:
     module = drawn(Recogniser(TRANSFORMER, KINDS))
     assert isinstance(module, Recogniser)
@@ -112,8 +135,9 @@ def of_words() -> Batch:
     [
         (flow(prefix=0.7, per_frame=0.5), of_latents()),
         (FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser()), of_places()),
-        (FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser(), glimpses=3), of_places()),
+        (FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser()), of_glimpses()),
         (FlowMatching(transformer(), text_encoder(), LevelSettings(drop_text=0.5), reader=reader()), of_words()),
+        (witnessing(), of_pictures()),
         (Reconstruction(autoencoder()), of_pixels()),
         (reading(), of_sentences()),
     ],
@@ -122,6 +146,7 @@ def of_words() -> Batch:
         "FlowMatching and Recogniser",
         "FlowMatching of glimpses",
         "FlowMatching and Reader",
+        "Witnessing",
         "Reconstruction",
         "Reading",
     ],
@@ -150,28 +175,11 @@ def test_draws_belong_to_the_seed() -> None:
     assert abs(float(torch.corrcoef(torch.stack([many[:-1].flatten(), many[1:].flatten()]))[0, 1])) < 0.05
 
 
-def test_glimpses_are_frames_of_the_clip() -> None:
-    whole = replace(of_places(), seed=torch.tensor([1, 2, 3, 4]))
-    some, when = glimpsed(whole, 3)
-    assert some.latent is not None
-    assert some.classes is not None
-    assert when.shape == (4, 3)
-    assert when[:, 0].tolist() == [0] * 4
-    assert (when.diff(dim=1) > 0).all()
-    assert len({tuple(row) for row in when.tolist()}) > 1, "all clips show the same frames"
-    for clip in range(4):
-        assert torch.equal(some.latent[clip], whole.latent[clip, when[clip]])
-        assert torch.equal(some.classes[clip], whole.classes[clip, when[clip]])
-    assert glimpsed(whole, 1)[1].tolist() == [[0]] * 4
-
-
 def test_a_glimpse_of_every_frame_is_the_clip() -> None:
-    batch = of_places()
+    batch, objective = of_places(), FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser())
     with torch.no_grad():
-        whole, _ = FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser())(batch)
-        all_frames, _ = FlowMatching(transformer(), text_encoder(), LevelSettings(), recogniser(), glimpses=FRAMES)(
-            batch
-        )
+        whole, _ = objective(batch)
+        all_frames, _ = objective(replace(batch, when=torch.arange(FRAMES).expand(len(batch), -1)))
     torch.testing.assert_close(whole, all_frames)
 
 
@@ -492,3 +500,28 @@ def test_files_that_exist_are_not_written_again(pixels: Path) -> None:
     before = path.stat().st_mtime_ns
     cache_pixels(pixels, 0, 2, Simulated(), Shape(9, 64, 96, 15.0))
     assert path.stat().st_mtime_ns == before
+
+
+def test_a_witness_that_is_right_loses_nothing() -> None:
+    objective, batch = witnessing(), of_pictures()
+    sees, reads = objective.witness, batch.named
+    assert batch.classes is not None
+    assert reads is not None
+    kinds = batch.classes[:, 0].long()
+    colour, shape = (kinds - 1) // len(SHAPES), (kinds - 1) % len(SHAPES)
+    known = F.one_hot(torch.where(kinds > 0, colour, len(COLOURS)), len(COLOURS) + 1).movedim(-1, 1) * 50.0
+    sees.look = lambda picture: (known, F.one_hot(shape, len(SHAPES)).movedim(-1, 1) * 50.0)  # type: ignore[method-assign]
+    sees.read = lambda text: (F.one_hot(reads[..., 0], 9) * 50.0, F.one_hot(reads[..., 1], 3) * 50.0)  # type: ignore[method-assign]
+    loss, metrics = objective(batch)
+    assert float(loss) < 1e-6
+    assert float(metrics["sentences_read"]) == 1
+    known.copy_(known.roll(1, dims=1))
+    assert float(objective(batch)[0]) > 10
+
+
+@pytest.mark.parametrize(("frames", "shift"), [(1, 2.0), (9, 2.0 * 3.0)])
+def test_the_shift_grows_with_the_frames(frames: int, shift: float) -> None:
+    seeds = torch.arange(2000)
+    grown = flow(shift=2.0, growth=0.5, per_frame=0.0, prefix=0.0).draw(seeds, frames)[0]
+    given = flow(shift=shift, per_frame=0.0, prefix=0.0).draw(seeds, frames)[0]
+    torch.testing.assert_close(grown, given)

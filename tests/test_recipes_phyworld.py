@@ -16,7 +16,7 @@ from muybridge.data.material import Shape
 from muybridge.evaluation.published import beside_the_paper, cells
 from muybridge.evaluation.report import Report, load
 from muybridge.recipes import find
-from muybridge.recipes.recipe import Recipe
+from muybridge.recipes.recipe import Portion, Recipe
 from muybridge.simulation.balls import LAWS, RADIUS, RADIUS_OF_TWO, SPEED
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.train import text_encoder, train
@@ -29,7 +29,10 @@ RECIPE = find("phyworld")
 def little(recipe: Recipe) -> Recipe:
     """The recipe with the networks, the lengths and the size of tiny's: a few steps of each stage."""
     tiny = find("tiny")
-    flow = tuple(replace(tiny.flow[-1], name=stage.name, levels=stage.levels, clips=6) for stage in recipe.flow)
+    portions = (Portion(clips=6, frames=9, batch=2),)
+    flow = tuple(
+        replace(tiny.flow[-1], name=stage.name, levels=stage.levels, portions=portions) for stage in recipe.flow
+    )
     same = {"autoencoder", "transformer", "text_layers", "text_heads", "learn_autoencoder", "learn_words"}
     return replace(
         recipe, **{name: getattr(tiny, name) for name in same}, flow=flow, sampling=tiny.sampling, height=64, width=64
@@ -68,7 +71,7 @@ def test_its_clips_are_those_of_the_published_ranges() -> None:
     material = RECIPE.material
     assert isinstance(material, Balls)
     assert (material.laws, material.grid, RECIPE.fps) == (LAWS, "30K", 10.0)
-    assert RECIPE.flow[-1].clips == 3 * 30_000
+    assert RECIPE.flow[-1].portions[0].clips == 3 * 30_000
     for number in (*range(60), *range(0, 90_000, 997)):
         balls = material.scene(number)
         low, high = (RADIUS_OF_TWO if balls.law == "collision" else RADIUS)["in"]

@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     steps = list(train(find("tiny"), Simulated(), folder, Group(), workers=0))
     stages = list(dict.fromkeys(name for name, event in steps if isinstance(event, Trained)))
-    assert stages == ["autoencoder", "words", "stills", "clips"]
+    assert stages == ["autoencoder", "words", "stills", "clips", "witness"]
     return folder
 
 
@@ -51,10 +51,11 @@ def test_latents_have_unit_variance(run: Path) -> None:
 
 def test_clips_are_the_same_whoever_makes_them(tmp_path: Path) -> None:
     recipe = find("tiny")
-    stage, autoencoder = dataclasses.replace(recipe.flow[-1], clips=70), VideoAutoencoder(recipe.autoencoder).eval()
+    portion = dataclasses.replace(recipe.flow[-1].portions[0], clips=70)
+    autoencoder = VideoAutoencoder(recipe.autoencoder).eval()
     for workers in (0, 2):
         folder = tmp_path / str(workers)
-        list(encode_clips(recipe, stage, Simulated(), autoencoder, folder, Group(), workers))
+        list(encode_clips(recipe, portion, Simulated(), autoencoder, folder, Group(), workers))
     caches = [sorted((tmp_path / workers).glob("latents-*/*")) for workers in ("0", "2")]
     assert [path.read_bytes() for path in caches[0]] == [path.read_bytes() for path in caches[1]] != []
 

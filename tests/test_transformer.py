@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny_models import TRANSFORMER, transformer
 from torch import Tensor
 
-from muybridge.transformer.model import VideoTransformer, joint_mask, places, positions
+from muybridge.transformer.model import VideoTransformer, joint_mask, nearest_known, places, positions
 from muybridge.transformer.rope import rotate, rotations
 from muybridge.types import Streams
 
@@ -261,3 +261,52 @@ def test_compiled_is_eager(monkeypatch: pytest.MonkeyPatch) -> None:
         gradients.append([out.detach(), *[p.grad.clone() for p in model.parameters() if p.grad is not None]])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+ANCHORED = replace(TRANSFORMER, anchored=True)
+
+
+@pytest.mark.parametrize(
+    ("known", "nearest", "exists"),
+    [
+        ("----", None, False),
+        ("x---", [0, 0, 0, 0], True),
+        ("x--x", [0, 0, 3, 3], True),
+        ("-x--x", [1, 1, 1, 4, 4], True),
+        ("x-x", [0, 0, 2], True),
+    ],
+)
+def test_every_frame_is_anchored_to_the_nearest_known_one(known: str, nearest: list[int] | None, exists: bool) -> None:
+    found, any_ = nearest_known(torch.tensor([[letter == "x" for letter in known]]))
+    assert any_.tolist() == [exists]
+    assert nearest is None or found[0].tolist() == nearest
+
+
+def test_an_anchor_begins_without_effect_and_is_none_where_nothing_is_known() -> None:
+    plain, x = transformer(), latent()
+    anchored = VideoTransformer(ANCHORED).eval()
+    anchored.load_state_dict(plain.state_dict(), strict=False)
+    first = replace(streams(x), is_known=torch.tensor([[True, False, False], [False, True, False]]))
+    assert torch.equal(anchored(x, levels(), first), plain(x, levels(), first))
+    drawn = transformer(ANCHORED)
+    drawn_plain = VideoTransformer(TRANSFORMER).eval()
+    drawn_plain.load_state_dict({k: v for k, v in drawn.state_dict().items() if not k.startswith("anchor_in")})
+    assert torch.equal(drawn(x, levels(), streams(x)), drawn_plain(x, levels(), streams(x)))
+
+
+def test_an_anchor_tells_every_frame_of_the_known_one() -> None:
+    """Without attention's help: of a model with no layers, another first frame changes the velocity of the last."""
+    model, x = transformer(replace(ANCHORED, layers=0)), latent()
+    first = replace(streams(x), is_known=torch.tensor([[True, False, False]] * 2))
+    other = x.clone()
+    other[:, 0] += 1
+    change = (model(other, levels(), first) - model(x, levels(), first)).abs().amax(dim=(2, 3, 4))
+    assert change.min() > 1e-3
+    assert torch.equal(model(other, levels(), streams(x))[:, 1:], model(x, levels(), streams(x))[:, 1:])
+
+
+def test_what_stands_where_nothing_is_known_does_not_matter_to_the_anchor() -> None:
+    model, x = transformer(ANCHORED), latent()
+    first = replace(streams(x), is_known=torch.tensor([[True, False, False]] * 2))
+    spoilt = replace(first, known=torch.full_like(x, torch.nan))
+    assert torch.equal(model(x, levels(), spoilt), model(x, levels(), first))

@@ -130,3 +130,21 @@ def test_heads_may_be_fewer_than_fill_the_width() -> None:
     model = transformer(replace(TRANSFORMER, heads=3, head_width=8)).requires_grad_(False)
     x, level, _, of = clip(2)
     assert model(x, level, of).std() > 0.1
+
+
+def test_an_anchored_stream_is_the_clip_whose_past_is_known() -> None:
+    config = replace(CAUSAL, anchored=True)
+    model = transformer(config).requires_grad_(False)
+    x, level, span, of = clip(3)
+    words, carry = read(model, of.text, of.text_mask), {}
+    for frame in range(2):
+        part = slice(frame, frame + 1)
+        known = replace(of, is_known=torch.tensor([[True, True, True]] * CLIPS))
+        velocity, after = advance(model, x[:, part], level[:, part], words, of.fps, carry, span[:, part], remember=True)
+        whole = model(x, level, known, span=span)[:, part]
+        torch.testing.assert_close(velocity, whole, rtol=0, atol=1e-4)
+        carry = after
+    made, same = advance(model, x[:, 2:], level[:, 2:], words, of.fps, carry, span[:, 2:])
+    of = replace(of, is_known=torch.tensor([[True, True, False]] * CLIPS))
+    torch.testing.assert_close(made, model(x, level, of, span=span)[:, 2:], rtol=0, atol=1e-4)
+    assert torch.equal(same["anchor"], x[:, 1:2])

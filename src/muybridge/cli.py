@@ -55,6 +55,8 @@ def generate(
     guidance_high: float | None = None,
     rescale: float | None = None,
     context_noise: float | None = None,
+    drafts: int | None = None,
+    draft_steps: int | None = None,
     stream: bool = False,
     watermark: bool = True,
     sign: bool = True,
@@ -89,6 +91,8 @@ def generate(
         guidance_high: Noise level, 0 to 1, up to which guidance is applied.
         rescale: 0 to 1: how far the contrast that guidance adds is taken back.
         context_noise: Noise level, 0 to 1, that given frames are blurred with.
+        drafts: First frames to draw and look at; the clip goes on from the one that shows what was asked. 0 is none.
+        draft_steps: Steps from noise to such a first frame.
         stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds. Wants a causal model.
         watermark: Hide in the pixels that Muybridge made them; invisible, and it survives compression.
         sign: Sign the files (Content Credentials, C2PA).
@@ -120,6 +124,8 @@ def generate(
             guidance_high,
             rescale,
             context_noise,
+            drafts,
+            draft_steps,
             watermark,
             sign,
             disclose,

@@ -20,6 +20,8 @@ import muybridge
 from muybridge.conditioning.familiarity import Familiarity, doubts
 from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
+from muybridge.conditioning.witness import Witness, WitnessConfig
+from muybridge.sampler.drafts import drafted
 from muybridge.sampler.sample import JUMP, Settings, sample
 from muybridge.sampler.stream import stream
 from muybridge.storage import checkpoint
@@ -83,7 +85,9 @@ class Model:
             assert len(self.vocabulary) == self.text.config.vocabulary, "another vocabulary"
             known = found.tensors.get("familiarity")
             self.familiarity = None if known is None else Familiarity.from_tensors(known)
-        for part in PARTS:
+            seen = found.tensors.get("witness")
+            self.witness = None if seen is None else Witness(WitnessConfig(**_tuples(config["witness"])))
+        for part in (*PARTS, *(["witness"] if self.witness else [])):
             module = getattr(self, part)
             checkpoint.load_into(module, found.tensors[part], f"the {part} of {name}")
             module.to(device).eval().requires_grad_(False)
@@ -125,7 +129,10 @@ class Model:
         """The sampler's events for streams that are there already, a seed for each of their clips."""
         self.check_solver(settings)
         with self._precision():
-            yield from sample(self._denoise, streams, negative, settings, seeds)
+            if settings.drafts and self.witness is not None and not bool(streams.is_known.any()):
+                yield from drafted(self._denoise, streams, negative, settings, seeds, self._mistakes)
+            else:
+                yield from sample(self._denoise, streams, negative, settings, seeds)
 
     def stream(self, condition: Condition, seed: int = 0, settings: Settings | None = None) -> Stream:
         """A clip that is shown while it is made, and has no end; the condition's `frames` are not asked for.
@@ -216,6 +223,8 @@ class Model:
             guidance_high=settings.guidance_interval[1],
             rescale=settings.guidance_rescale,
             context_noise=settings.context_noise,
+            drafts=settings.drafts,
+            draft_steps=settings.draft_steps,
             frames=condition.frames,
             height=condition.height,
             width=condition.width,
@@ -241,6 +250,10 @@ class Model:
     def _denoise(self, latent: Tensor, level: Tensor, streams: Streams, *, span: Tensor | None = None) -> Tensor:
         velocity: Tensor = self.transformer(latent, level, streams, span=span)
         return velocity
+
+    def _mistakes(self, pictures: Tensor, streams: Streams) -> Tensor:
+        assert self.witness is not None, "mistakes without a witness"
+        return self.witness.mistakes(pictures, self.witness.asked(streams.text))
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -325,6 +338,7 @@ def save_model(
     learnt_from: str,
     card: str,
     familiarity: Familiarity | None = None,
+    witness: Witness | None = None,
 ) -> None:
     """Writes what `load` reads: three networks, the words they know, and how to use them.
 
@@ -333,6 +347,7 @@ def save_model(
     learnt_from  the same in words, for people, e.g. "simulated tabletop worlds"
     card         the model card, Markdown: command, data, time, machine, scores
     familiarity  what their stills have in common, by which others are doubted
+    witness      what chooses among drafts of a first frame
     """
     assert trained.keys() >= TRAINED, f"trained lacks {TRAINED - trained.keys()}"
     assert autoencoder.config.channels == transformer.config.channels, "autoencoder and transformer do not fit"
@@ -353,7 +368,10 @@ def save_model(
         "text": _halved(text),
         "transformer": _halved(transformer),
         **({} if familiarity is None else {"familiarity": familiarity.tensors()}),
+        **({} if witness is None else {"witness": _halved(witness)}),
     }
+    if witness is not None:
+        config["witness"] = asdict(witness.config)
     checkpoint.save(folder, config, tensors, card, {"vocabulary.json": vocabulary.to_json()})
 
 

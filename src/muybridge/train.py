@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,25 +21,36 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from muybridge.conditioning.familiarity import Familiarity
 from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
+from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.data import sentences
 from muybridge.data.crops import Crops, cache_pixels, whole_clips
 from muybridge.data.material import Material, Seen, Shape, classes_of_places
 from muybridge.data.prefetch import Prefetch
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
 from muybridge.data.source import Source
+from muybridge.data.turns import InTurns
 from muybridge.data.worlds import HELD_OUT
 from muybridge.generate import save_model
-from muybridge.recipes.recipe import FlowStage, Recipe
+from muybridge.recipes.recipe import FlowStage, Portion, Recipe
 from muybridge.sampler.sample import sample
 from muybridge.simulation import prompt_and_facts
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.training.objectives import FlowMatching, Reader, Reading, Recogniser, Reconstruction, psnr, to_pixels
+from muybridge.training.objectives import (
+    FlowMatching,
+    Reader,
+    Reading,
+    Recogniser,
+    Reconstruction,
+    Witnessing,
+    psnr,
+    to_pixels,
+)
 from muybridge.training.parallel import Group
 from muybridge.training.settings import TrainSettings
 from muybridge.training.trainer import Sheet, Trainer
@@ -81,14 +92,16 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
         yield from learn_words(recipe, Reading(text, reader), vocabulary, folder, group, workers)
     transformer = VideoTransformer(recipe.transformer)
     recogniser = Recogniser(recipe.transformer, material.classes) if material.classes else None
+    name = sentences.named if material.grammatical else None
     for stage in recipe.flow:
-        yield from encode_clips(recipe, stage, material, autoencoder, folder, group, workers)
-        objective = FlowMatching(transformer, text, stage.levels, recogniser, stage.recognition, reader, stage.glimpses)
+        for portion in stage.portions:
+            yield from encode_clips(recipe, portion, material, autoencoder, folder, group, workers)
+        objective = FlowMatching(transformer, text, stage.levels, recogniser, stage.recognition, reader)
         draw = partial(samples, recipe, stage, objective, autoencoder, vocabulary)
-        latents, name = folder / f"latents-{stage.frames}", sentences.named if material.grammatical else None
-        source = Shards(latents, stage.batch, stage.training.seed, vocabulary.ids, name=name)
+        source = in_turns(folder, stage.portions, stage.training.seed, vocabulary, name)
         with Prefetch(source, min(workers, 1)) as ahead:
             yield from trained(stage.name, objective, ahead, stage.training, folder, group, draw)
+    witness = yield from learn_witness(recipe, material, text, vocabulary, folder, group, workers)
     if group.rank == 0:
         save_model(
             folder / "model",
@@ -101,6 +114,7 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
             trained=trained_on(recipe),
             learnt_from=material.name,
             familiarity=familiarity(autoencoder, folder / "pixels"),
+            witness=witness,
             card=card(recipe),
         )
 
@@ -153,9 +167,13 @@ def trained_on(recipe: Recipe) -> dict[str, float]:
 
 def card(recipe: Recipe) -> str:
     """The model card of a fresh checkpoint: what is known before anything is measured."""
+    rows: list[tuple[str, int, int | str]]
     rows = [("autoencoder", recipe.learn_autoencoder.training.steps, recipe.learn_autoencoder.batch)]
     rows += [("words", recipe.learn_words.training.steps, recipe.learn_words.batch)]
-    rows += [(stage.name, stage.training.steps, stage.batch) for stage in recipe.flow]
+    for stage in recipe.flow:
+        rows.append((stage.name, stage.training.steps, ", ".join(str(portion.batch) for portion in stage.portions)))
+    if recipe.learn_witness is not None:
+        rows.append(("witness", recipe.learn_witness.training.steps, recipe.learn_witness.batch))
     table = "\n".join(f"| {name} | {steps} | {batch} |" for name, steps, batch in rows)
     return (
         f"# {recipe.name}\n\nText and stills to video, {recipe.width}x{recipe.height} at {recipe.fps:g} fps.\n"
@@ -180,18 +198,68 @@ def learn_words(
         yield from trained("words", objective, ahead, stage.training, folder, group)
 
 
+def learn_witness(
+    recipe: Recipe,
+    material: Material,
+    text: TextEncoder,
+    vocabulary: Vocabulary,
+    folder: Path,
+    group: Group,
+    workers: int,
+) -> Generator[Step, None, Witness | None]:
+    """What chooses among drafts; None where the recipe wants none, or nobody knows what the clips show."""
+    stage = recipe.learn_witness
+    if stage is None or not material.grammatical or not material.classes:
+        return None
+    torch.manual_seed(stage.training.seed)
+    colours, shapes, _ = CLASSES
+    sizes = (recipe.autoencoder.channels, recipe.transformer.text_width, colours, shapes, sentences.OBJECTS)
+    witness = Witness(WitnessConfig(*sizes, stage.width, stage.blocks))
+    portions = [flow.portions[0] for flow in recipe.flow]  # what clips are called is not what stills are called
+    firsts = tuple(replace(portion, batch=stage.batch, latents=1, glimpses=None) for portion in portions)
+    source = in_turns(folder, firsts, stage.training.seed, vocabulary, sentences.named)
+    with Prefetch(source, min(workers, 1)) as ahead:
+        objective = Witnessing(witness, text.requires_grad_(False))
+        yield from trained("witness", objective, ahead, stage.training, folder, group)
+    return witness.eval()
+
+
+def in_turns(
+    folder: Path,
+    portions: Sequence[Portion],
+    seed: int,
+    vocabulary: Vocabulary,
+    name: Callable[[str], Int64[Tensor, "k 3"]] | None,
+) -> InTurns:
+    """The cached clips of several portions, a batch of each in turns."""
+    sources = {
+        portion: Shards(
+            folder / f"latents-{portion.frames}",
+            portion.batch,
+            seed + number,
+            vocabulary.ids,
+            frames=portion.latents,
+            glimpses=portion.glimpses,
+            name=name,
+        )
+        for number, portion in enumerate(dict.fromkeys(portions))
+    }
+    return InTurns([sources[portion] for portion in portions])
+
+
 def encode_clips(
     recipe: Recipe,
-    stage: FlowStage,
+    portion: Portion,
     material: Material,
     autoencoder: VideoAutoencoder,
     folder: Path,
     group: Group,
     workers: int,
 ) -> Iterator[Step]:
-    """Fills the cache of a stage."""
-    cache, shape = folder / f"latents-{stage.frames}", recipe.shape(stage.frames)
-    yield from cache_latents(cache, stage.name, shape, stage.clips, material, autoencoder, group, workers)
+    """Fills the cache of a portion."""
+    cache, shape = folder / f"latents-{portion.frames}", recipe.shape(portion.frames)
+    what = "stills" if portion.frames == 1 else "clips"
+    yield from cache_latents(cache, what, shape, portion.clips, material, autoencoder, group, workers)
 
 
 def cache_latents(

@@ -107,6 +107,7 @@ class Batch:
     text    token ids of the captions, 0 = padding
     classes what stands at each place of the latent: 0 nothing, others 1 + a number that the material gives out
     named   what the words name: (colour, shape, size) of each object as numbers, in the order they come up
+    when    which latent frames of the clip these are, counted from the first; None: they are all from the first on
     fps     playing speed of each clip
     seed    one a clip: whatever is random in a step is drawn from it, so a clip's share of the loss does not
             depend on the batch, the process or the restart it falls into
@@ -118,6 +119,7 @@ class Batch:
     text: Int[Tensor, "b n"] | None = None
     classes: Integer[Tensor, "b t h w"] | None = None
     named: Int[Tensor, "b k 3"] | None = None
+    when: Int[Tensor, "b t"] | None = None
     fps: Float[Tensor, " b"] | None = None
     seed: Int[Tensor, " b"] | None = None
 

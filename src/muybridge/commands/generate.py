@@ -48,6 +48,8 @@ class Wish:
     guidance_high: float | None = None
     rescale: float | None = None
     context_noise: float | None = None
+    drafts: int | None = None
+    draft_steps: int | None = None
     watermark: bool = True
     sign: bool = True
     disclose: bool = True
@@ -123,6 +125,8 @@ def settings_of(wish: Wish, default: Settings) -> Settings:
         shift=_or(wish.shift, default.shift),
         context_noise=_or(wish.context_noise, default.context_noise),
         preview_every=default.preview_every,
+        drafts=_or(wish.drafts, default.drafts),
+        draft_steps=_or(wish.draft_steps, default.draft_steps),
     )
 
 

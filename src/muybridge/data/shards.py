@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from muybridge.data.epochs import Epochs
-from muybridge.data.source import Encode, choose, clip_seeds, share, token_ids
+from muybridge.data.source import Encode, choose, clip_seeds, draw, share, token_ids
 from muybridge.storage.atomic import new_file
 from muybridge.types import Batch
 
@@ -94,6 +94,8 @@ class Shards:
     """A source of latents from a cache, every clip once an epoch, each time with one of its captions.
 
     frames                     serve only so many latent frames, the first (a causal latent's prefix is a clip itself)
+    glimpses                   or the first and so many others less one, drawn anew each time, in order: what comes of
+                               an object in the end, at a fraction of the cost of all that lies between
     encode_text, text_length   captions to ids, and the length they are padded to; without the former, no text
     name                       what a caption names, see `Batch.named`; without it nobody is told
     """
@@ -106,9 +108,10 @@ class Shards:
         encode_text: Encode | None = None,
         text_length: int = 64,
         frames: int | None = None,
+        glimpses: int | None = None,
         name: Callable[[str], Int64[Tensor, "k 3"]] | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.glimpses = name, glimpses
         self.folder, self.clips, self.seed, self.frames = Path(folder), batch, seed, frames
         self.encode_text, self.text_length = encode_text, text_length
         self.shards = read_index(self.folder)
@@ -139,14 +142,34 @@ class Shards:
             choose(shard.captions[row], seed) for (shard, row), seed in zip(chosen, seeds.tolist(), strict=True)
         ]
         has_classes = all(shard.has_classes for shard, _ in chosen)
+        when = None if self.glimpses is None else torch.stack([self._glimpses(seed) for seed in seeds.tolist()])
+        shown = [slice(self.frames)] * len(chosen) if when is None else list(when)
+
+        def frames(name: str) -> Tensor:
+            return torch.stack(
+                [self._read(shard, name, row)[which] for (shard, row), which in zip(chosen, shown, strict=True)]
+            )
+
         return Batch(
-            latent=torch.stack([self._read(shard, "latent", row)[: self.frames] for shard, row in chosen]).float(),
-            classes=torch.stack([self._read(shard, "classes", row) for shard, row in chosen]) if has_classes else None,
+            latent=frames("latent").float(),
+            classes=frames("classes") if has_classes else None,
+            when=when,
             text=token_ids(captions, self.encode_text, self.text_length) if self.encode_text else None,
             named=torch.stack([self.name(caption) for caption in captions]) if self.name else None,
             fps=torch.stack([self._read(shard, "fps", row) for shard, row in chosen]),
             seed=seeds,
         )
+
+    def _glimpses(self, seed: int) -> Int64[Tensor, " t"]:
+        """The first latent frame of a clip and others, drawn by the clip's seed."""
+        assert self.glimpses is not None, "no glimpses"
+        generator = torch.Generator().manual_seed(draw(seed, 3))
+        others = 1 + torch.randperm(self._length() - 1, generator=generator)[: self.glimpses - 1]
+        return torch.cat([torch.zeros(1, dtype=torch.int64), others.sort().values])
+
+    def _length(self) -> int:
+        """Latent frames of the shortest clip."""
+        return min(shard.shape[0] for shard in self.shards)
 
     def _read(self, shard: Shard, name: str, row: int) -> Tensor:
         if shard.path not in self._files:
@@ -162,9 +185,10 @@ class Shards:
         return list(groups.values())
 
     def _check_length(self) -> None:
-        shortest = min(shard.shape[0] for shard in self.shards)
-        if self.frames is not None and not 1 <= self.frames <= shortest:
-            raise ValueError(f"{self.folder} holds clips of {shortest} latent frames: {self.frames} cannot be served")
+        assert self.frames is None or self.glimpses is None, "the first frames or glimpses, not both"
+        wanted = self.frames or self.glimpses or 1
+        if not 1 <= wanted <= self._length():
+            raise ValueError(f"{self.folder} holds clips of {self._length()} latent frames: {wanted} cannot be served")
 
 
 def _name(number: int) -> str:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import UInt8
 
+from muybridge.data.worlds import HELD_OUT_PAIRS
 from muybridge.evaluation.judge import Judge, Seen, Verdict
 from muybridge.evaluation.resume import Record, Watch, go_through
 from muybridge.evaluation.statistics import HELD_OUT, Mean, mean, means
@@ -41,6 +42,8 @@ class TextFidelity:
                    prompt names a size. A rough measure: distance and size look alike (see `benchmarks/judge.py`)
     by_colour, by_shape  share of the named objects of that colour or shape that were found
     by_count       `right`, by the number of named objects
+    by_pairs       `right`, where all named pairs of colour and shape are of those that models learn from ("known"), and
+                   where one is not ("new", see `data.worlds.HELD_OUT_PAIRS`)
     """
 
     objects_right: Mean
@@ -50,6 +53,7 @@ class TextFidelity:
     by_colour: dict[str, Mean]
     by_shape: dict[str, Mean]
     by_count: dict[str, Mean]
+    by_pairs: dict[str, Mean]
     clips: tuple[JudgedPrompt, ...]
 
 
@@ -96,8 +100,13 @@ def summary(clips: Sequence[JudgedPrompt]) -> TextFidelity:
         by_colour=_grouped([(fact.colour, found) for fact, found in met]),
         by_shape=_grouped([(fact.shape, found) for fact, found in met]),
         by_count=_grouped([(str(len(v.facts)), v.right) for v in verdicts]),
+        by_pairs=_grouped([("new" if _has_new_pair(v.facts) else "known", v.right) for v in verdicts]),
         clips=tuple(clips),
     )
+
+
+def _has_new_pair(facts: Sequence[Fact]) -> bool:
+    return any((fact.colour, fact.shape) in HELD_OUT_PAIRS for fact in facts)
 
 
 def _grouped(rows: list[tuple[str | None, bool]]) -> dict[str, Mean]:

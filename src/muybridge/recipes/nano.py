@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from muybridge.recipes.recipe import AutoencoderStage, FlowStage, Recipe, WordsStage
+from muybridge.recipes.recipe import AutoencoderStage, FlowStage, Portion, Recipe, WitnessStage, WordsStage
 from muybridge.sampler.sample import Settings
 from muybridge.tokenizer.autoencoder import AutoencoderConfig
 from muybridge.training.objectives import LevelSettings
@@ -23,10 +23,14 @@ _FLOW = TrainSettings(
     sample_every=250,
 )
 
+STILLS = Portion(clips=60_000, frames=1, batch=128)
+GLIMPSES = Portion(clips=6_000, frames=33, batch=48, glimpses=3)
+CLIPS = Portion(clips=6_000, frames=33, batch=16)
+
 NANO = Recipe(
     name="nano",
     autoencoder=AutoencoderConfig(),
-    transformer=TransformerConfig(),
+    transformer=TransformerConfig(anchored=True),
     text_layers=3,
     text_heads=4,
     learn_autoencoder=AutoencoderStage(
@@ -39,25 +43,15 @@ NANO = Recipe(
     learn_words=WordsStage(TrainSettings(steps=800, lr=1e-3, warmup=50, bf16=True), batch=32),
     flow=(
         # What is where is decided at levels above 0.8. A shift of 1.5 draws one in six from there, 5 three in five.
-        FlowStage("stills", _FLOW, batch=128, clips=40_000, frames=1, levels=LevelSettings(shift=5.0)),
-        # The same noise hides less of several frames than of one: they are alike.
-        FlowStage(
-            "glimpses",
-            replace(_FLOW, steps=600, lr=8e-4, muon_lr=1.2e-3, seed=1),
-            batch=48,
-            clips=5_000,
-            frames=33,
-            levels=LevelSettings(shift=6.0),
-            glimpses=3,
-        ),
+        FlowStage("stills", _FLOW, (STILLS,), LevelSettings(shift=5.0)),
+        # Captions of clips say more than those of stills: the first frames of clips keep the words alive.
         FlowStage(
             "clips",
-            replace(_FLOW, steps=200, lr=6e-4, muon_lr=9e-4, decay=0.6, ema=0.99, seed=2),
-            batch=16,
-            clips=5_000,
-            frames=33,
-            levels=LevelSettings(shift=8.0),
+            replace(_FLOW, steps=2400, lr=7e-4, muon_lr=1e-3, decay=0.3, ema=0.995, seed=1),
+            (STILLS, GLIMPSES, Portion(clips=6_000, frames=33, batch=128, latents=1), CLIPS, GLIMPSES),
+            LevelSettings(shift=5.0, growth=0.2, prefix=0.85),
         ),
     ),
-    sampling=Settings(guidance=3.0, shift=4.0),
+    learn_witness=WitnessStage(TrainSettings(steps=1000, lr=2e-3, warmup=50, decay=0.5, bf16=True), batch=48),
+    sampling=Settings(guidance=3.0, shift=4.0, drafts=8),
 )

@@ -8,7 +8,7 @@ laws, 30 K clips of each, the smallest of the published grids. Wants a GPU. What
 from __future__ import annotations
 
 from muybridge.data.balls import Balls
-from muybridge.recipes.recipe import AutoencoderStage, FlowStage, Recipe, WordsStage
+from muybridge.recipes.recipe import AutoencoderStage, FlowStage, Portion, Recipe, WordsStage
 from muybridge.sampler.sample import Settings
 from muybridge.simulation.balls import FRAMES, LAWS, STEP
 from muybridge.tokenizer.autoencoder import AutoencoderConfig
@@ -37,7 +37,7 @@ PHYWORLD = Recipe(
     learn_words=WordsStage(_FAST, batch=32),  # captions are three sentences: they are learnt with the clips
     flow=(
         # Where a ball goes is in the frames that are given. Noise has to be strong to hide a disc on white: shift 5.
-        FlowStage("clips", _FAST, batch=64, clips=_CLIPS, frames=FRAMES, levels=LevelSettings(shift=5.0)),
+        FlowStage("clips", _FAST, (Portion(_CLIPS, FRAMES, batch=64),), LevelSettings(shift=5.0)),
     ),
     sampling=Settings(guidance=1.0, shift=4.0),
     fps=1 / STEP,

@@ -38,24 +38,51 @@ class WordsStage:
 
 
 @dataclass(frozen=True)
+class Portion:
+    """What the transformer learns from in a step: `batch` of `clips` encoded clips of `frames` frames.
+
+    latents   only so many latent frames of each, the first
+    glimpses  or the first and so many others less one, drawn anew each time
+    """
+
+    clips: int
+    frames: int
+    batch: int
+    latents: int | None = None
+    glimpses: int | None = None
+
+
+@dataclass(frozen=True)
 class FlowStage:
-    """The transformer learns from `clips` encoded clips of `frames` frames, `batch` a step.
+    """The transformer learns from its `portions`, one a step, in turns; naming what stands where weighs `recognition`.
 
-    `recognition` is the weight of naming what stands where. With `glimpses`, only so many latent frames of each clip
-    are learnt at once, the first among them.
-
-    Stages follow each other, each from the averaged weights of the one before: stills teach what words look like at a
-    ninth of the cost, glimpses what becomes of it, clips then teach what happens.
+    Stills teach what words look like at a ninth of a clip's cost, glimpses what becomes of it, clips what happens.
+    Stages follow each other, each from the averaged weights of the one before.
     """
 
     name: str
     training: TrainSettings
-    batch: int
-    clips: int
-    frames: int
+    portions: tuple[Portion, ...]
     levels: LevelSettings = field(default_factory=LevelSettings)
     recognition: float = 0.5
-    glimpses: int | None = None
+
+    @property
+    def frames(self) -> int:
+        """Of the longest clips."""
+        return max(portion.frames for portion in self.portions)
+
+
+@dataclass(frozen=True)
+class WitnessStage:
+    """The witness learns from `batch` of the first portion's clips a step what stands in a picture and what is named.
+
+    It is `width` wide and `blocks` deep.
+    """
+
+    training: TrainSettings
+    batch: int
+    width: int = 96
+    blocks: int = 5
 
 
 @dataclass(frozen=True)
@@ -73,6 +100,7 @@ class Recipe:
     learn_autoencoder: AutoencoderStage
     learn_words: WordsStage
     flow: tuple[FlowStage, ...]
+    learn_witness: WitnessStage | None = None
     sampling: Settings = field(default_factory=Settings)
     height: int = 128
     width: int = 128

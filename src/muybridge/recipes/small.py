@@ -5,25 +5,33 @@ from __future__ import annotations
 from dataclasses import replace
 
 from muybridge.recipes.nano import NANO
-from muybridge.recipes.recipe import FlowStage, WordsStage
+from muybridge.recipes.recipe import FlowStage, Portion, WordsStage
 from muybridge.tokenizer.autoencoder import AutoencoderConfig
 from muybridge.training.settings import TrainSettings
 from muybridge.transformer.model import TransformerConfig
 
 _STAGE = TrainSettings(steps=20_000, lr=1e-3, muon_lr=1e-3, warmup=300, decay=0.3, bf16=True, compile=True)
 
+STILLS = Portion(clips=200_000, frames=1, batch=256)
+GLIMPSES = Portion(clips=60_000, frames=33, batch=192, glimpses=3)
+
 SMALL = replace(
     NANO,
     name="small",
     autoencoder=AutoencoderConfig(coarse=192, fine=96, encoder_blocks=(2, 3), decoder_blocks=(3, 5)),
-    transformer=TransformerConfig(width=320, layers=10, heads=5, text_width=320),
+    transformer=TransformerConfig(width=320, layers=10, heads=5, text_width=320, anchored=True),
     text_heads=5,
     learn_autoencoder=replace(
         NANO.learn_autoencoder, training=replace(NANO.learn_autoencoder.training, steps=20_000), batch=32, files=100
     ),
     learn_words=WordsStage(replace(NANO.learn_words.training, steps=4000), batch=64),
     flow=(
-        FlowStage("stills", replace(_STAGE, steps=10_000), batch=256, clips=200_000, frames=1),
-        FlowStage("clips", replace(_STAGE, lr=6e-4, muon_lr=6e-4, decay=0.5), batch=64, clips=60_000, frames=33),
+        FlowStage("stills", replace(_STAGE, steps=10_000), (STILLS,)),
+        FlowStage(
+            "clips",
+            replace(_STAGE, lr=6e-4, muon_lr=6e-4, decay=0.5),
+            (STILLS, GLIMPSES, Portion(clips=60_000, frames=33, batch=64), GLIMPSES),
+            NANO.flow[-1].levels,
+        ),
     ),
 )

@@ -68,6 +68,9 @@ class Settings:
     shift              resolution shift of the grid: above 1, more of the steps at high noise; 1 = even steps
     context_noise      level that known frames are given, 0 = clean; a little of it keeps long extensions from drifting
     preview_every      steps from one preview to the next, 0 = none
+    drafts             first frames that are drawn before the clip, which goes on from the one that shows best what was
+                       asked for; 0 = none, the clip is drawn at once. Only for a model with a witness
+    draft_steps        steps from noise to a draft
     """
 
     steps: int = 32
@@ -78,6 +81,8 @@ class Settings:
     shift: float = 1.0
     context_noise: float = 0.0
     preview_every: int = 4
+    drafts: int = 0
+    draft_steps: int = 16
 
     def __post_init__(self) -> None:
         low, high = self.guidance_interval
@@ -95,6 +100,8 @@ class Settings:
         _require(0 <= self.guidance_rescale <= 1, f"guidance_rescale is {self.guidance_rescale}: take 0 to 1")
         _require(0 < self.shift < math.inf, f"shift is {self.shift}: take a positive number (1 is none)")
         _require(0 <= self.context_noise < 1, f"context_noise is {self.context_noise}: take 0 or more, less than 1")
+        _require(0 <= self.drafts <= 64, f"drafts is {self.drafts}: take 0 (none) to 64")
+        _require(self.draft_steps >= 1, f"draft_steps is {self.draft_steps}: take at least 1")
         _require(self.preview_every >= 0, f"preview_every is {self.preview_every}: take 0 (none) or more")
 
 

@@ -23,7 +23,7 @@ class Provenance:
 
     seed         of the noise; model, model_hash  its name or path, and the first 12 hex digits of its digest
     steps, solver, guidance   how the sampler went; so do shift, guidance_low and guidance_high (the interval), rescale
-                 and context_noise, which earlier files do not say: None, the model's own
+                 context_noise, drafts and draft_steps, which earlier files do not say: None, the model's own
     frames, height, width, fps   frames in all, pixels, frames a second
     stream       made frame by frame; its frames are 0 where nobody said beforehand how long it would go on
     image        SHA-256 of the still it started from, "" if there was none; image_name  what that file was called
@@ -51,6 +51,8 @@ class Provenance:
     guidance_high: float | None = None
     rescale: float | None = None
     context_noise: float | None = None
+    drafts: int | None = None
+    draft_steps: int | None = None
     watermark: int = 0
     stream: bool = False
 
@@ -135,6 +137,8 @@ def command(provenance: Provenance, output: str = "out.mp4") -> str:
         "guidance-high": _optional(made.guidance_high),
         "rescale": _optional(made.rescale),
         "context-noise": _optional(made.context_noise),
+        "drafts": _optional(made.drafts),
+        "draft-steps": _optional(made.draft_steps) if made.drafts else "",
         "size": f"{made.width}x{made.height}",
         "seconds": f"{made.frames / made.fps:.6g}" if made.frames else "",
         "fps": _number(made.fps),
@@ -206,6 +210,7 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "bool": lambda value: isinstance(value, bool),
     "float": _is_float,
     "float | None": lambda value: value is None or _is_float(value),
+    "int | None": lambda value: value is None or _is_integer(value),
 }
 _POSITIVE = {"steps", "frames", "height", "width", "fps"}
 _FLOATS = {field.name for field in fields(Provenance) if "float" in str(field.type)}

@@ -6,7 +6,7 @@ restart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Integer, UInt8
 from torch import Tensor, nn
 
 from muybridge.conditioning.text import TextConfig, TextEncoder
+from muybridge.conditioning.witness import Witness
 from muybridge.flow.paths import expand_level, interpolate, velocity
 from muybridge.flow.schedules import logit_normal_times, prefix_mask, share_levels, shift_times
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
@@ -139,7 +140,8 @@ class Reading(nn.Module):
 class LevelSettings:
     """How noise levels are drawn while the transformer trains.
 
-    shift          resolution shift of the logit-normal times: above 1, noisier
+    shift          resolution shift of the logit-normal times of one latent frame: above 1, noisier
+    growth         of n frames the shift is n ** growth times that: the same noise hides less of many, they are alike
     per_frame      share of clips whose frames have a level each (diffusion forcing, Chen et al. 2407.01392)
     prefix         share of clips that begin with known frames: image to video, extension
     context_noise  known frames are given noise up to this level, so that a model forgives its own mistakes
@@ -147,14 +149,60 @@ class LevelSettings:
     """
 
     shift: float = 5.0
+    growth: float = 0.0
     per_frame: float = 0.2
     prefix: float = 0.3
     context_noise: float = 0.1
     drop_text: float = 0.1
 
 
+class Witnessing(nn.Module):
+    """What a witness learns: which colour and shape stand where, and which ones a prompt names.
+
+    Pictures get noise of up to `noise`, for those it will look at are less clean than truth. The text encoder learns
+    nothing.
+    """
+
+    def __init__(self, witness: Witness, text: TextEncoder, noise: float = 0.25) -> None:
+        super().__init__()
+        self.witness, self.text, self.noise = witness, text, noise
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        assert batch.latent is not None, "Witnessing needs batch.latent"
+        assert batch.classes is not None, "Witnessing needs batch.classes"
+        assert batch.text is not None, "Witnessing needs batch.text"
+        assert batch.named is not None, "Witnessing needs batch.named"
+        assert batch.seed is not None, "Witnessing needs batch.seed"
+        picture, kinds, config = batch.latent[:, 0].float(), batch.classes[:, 0].long(), self.witness.config
+        level = self.noise * seeded_uniform(batch.seed, (1,))[:, 0].to(picture)
+        noise = seeded_normal(batch.seed, tuple(picture.shape[1:]), salt=1).to(picture)
+        there = kinds > 0
+        colour = torch.where(there, (kinds - 1) // config.shapes, config.colours)
+        shape = (kinds - 1).clamp_min(0) % config.shapes
+        colours, shapes = self.witness.look(interpolate(picture, noise, level))
+        wrong = cross_entropy(colours, colour) + cross_entropy(shapes, shape) * there
+        seeing = (wrong * torch.where(there, OF_OBJECTS, 1.0)).mean()
+        with torch.no_grad():
+            tokens = self.text(batch.text)
+        colours, shapes = (scores.movedim(-1, 1) for scores in self.witness.read(tokens))
+        named, told = batch.named[..., 0], batch.named[..., 0] < config.colours
+        misread = cross_entropy(colours, named) + cross_entropy(shapes, batch.named[..., 1]) * told
+        loss = seeing + misread.mean()
+        right = (colours.argmax(1) == named) & ((shapes.argmax(1) == batch.named[..., 1]) | ~told)
+        return loss, {
+            "loss": loss.detach(),
+            "seeing": seeing.detach(),
+            "sentences_read": right.all(dim=1).float().mean(),
+        }
+
+
+def cross_entropy(scores: Float[Tensor, "b c *n"], target: Int[Tensor, "b *n"]) -> Float[Tensor, "b *n"]:
+    """Of each place by itself."""
+    return F.cross_entropy(scores.float(), target, reduction="none")
+
+
 OF_OBJECTS = 8.0
-"""Weight of a place that shows an object in the loss of the Recogniser; others have 1."""
+"""Weight of a place that shows an object in the losses of Recogniser and Witness; others have 1."""
 
 
 class Recogniser(nn.Module):
@@ -186,9 +234,7 @@ class FlowMatching(nn.Module):
     """Rectified flow with a noise level for each frame: mean squared error of the velocity (Liu et al. 2209.03003).
 
     Where the batch says what stands where, a `recogniser` adds `recognition` times its loss. Where it says what the
-    words name, a `reader` adds its own: velocities alone would wear away what the text encoder knows of words. With
-    `glimpses`, only so many latent frames of a clip are learnt at once, the first and others drawn anew each time: what
-    comes of an object in the end can be learnt at a fraction of the cost of all that lies between.
+    words name, a `reader` adds its own: velocities alone would wear away what the text encoder knows of words.
     """
 
     def __init__(
@@ -199,19 +245,17 @@ class FlowMatching(nn.Module):
         recogniser: Recogniser | None = None,
         recognition: float = 0.5,
         reader: Reader | None = None,
-        glimpses: int | None = None,
     ) -> None:
         super().__init__()
-        self.reader, self.glimpses = reader, glimpses
+        self.reader = reader
         self.transformer, self.text, self.levels = transformer, text, levels
         self.recogniser, self.recognition = recogniser, recognition
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles the transformer, and leaves the draws of random numbers as they are."""
-        self.transformer.compile(*args, **kwargs)
+        """Compiles the transformer for each shape of a batch, and leaves the draws of random numbers as they are."""
+        self.transformer.compile(*args, **{"dynamic": False, **kwargs})
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        batch, when = (batch, None) if self.glimpses is None else glimpsed(batch, self.glimpses)
         assert batch.latent is not None, "FlowMatching needs batch.latent"
         assert batch.text is not None, "FlowMatching needs batch.text"
         assert batch.seed is not None, "FlowMatching needs batch.seed"
@@ -223,7 +267,7 @@ class FlowMatching(nn.Module):
         longest = max(1, int((batch.text != 0).sum(dim=1).max()))
         words = (batch.text * keeps_text.to(batch.text)[:, None])[:, :longest]
         text = self.text(words)
-        streams = Streams(text, None, data, is_known, batch.fps, when)
+        streams = Streams(text, None, data, is_known, batch.fps, batch.when)
         noisy = interpolate(data, noise, level)
         metrics = {}
         if self.recogniser is None or batch.classes is None:
@@ -251,7 +295,7 @@ class FlowMatching(nn.Module):
         """Of each clip its frames' noise levels, which of them are known, and whether it keeps its words."""
         settings = self.levels
         normal, chance = seeded_normal(seed, (frames,), salt=1), seeded_uniform(seed, (5,), salt=2)
-        level = shift_times(logit_normal_times(normal), settings.shift)
+        level = shift_times(logit_normal_times(normal), settings.shift * frames**settings.growth)
         level = share_levels(level, chance[:, 0] >= settings.per_frame)
         is_known, held = drawn_prefix(chance, frames, settings)
         level = torch.where(is_known, held, level)
@@ -267,19 +311,6 @@ def drawn_prefix(
     length = torch.where(chance[:, 1] < settings.prefix, length, 0).clamp(max=frames - 1)
     held = settings.context_noise * chance[:, 3:4].square().expand(-1, frames)
     return prefix_mask(length, frames), held
-
-
-def glimpsed(batch: Batch, count: int) -> tuple[Batch, Int[Tensor, "b t"]]:
-    """The first latent frame of each clip and `count` - 1 others, in order, with which they are."""
-    assert batch.latent is not None, "glimpses need batch.latent"
-    assert batch.seed is not None, "glimpses need batch.seed"
-    frames = batch.latent.shape[1]
-    assert 1 <= count <= frames, f"{count} glimpses of {frames} latent frames"
-    others = 1 + seeded_uniform(batch.seed, (frames - 1,), salt=3).argsort(dim=1)[:, : count - 1].sort(dim=1).values
-    when = F.pad(others, (1, 0)).to(batch.latent.device)
-    each = torch.arange(len(when), device=when.device)[:, None]
-    classes = None if batch.classes is None else batch.classes[each, when]
-    return replace(batch, latent=batch.latent[each, when], classes=classes), when
 
 
 def _grow(mask: Bool[Tensor, "b t h w"]) -> Float[Tensor, "b t h w"]:

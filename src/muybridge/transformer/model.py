@@ -28,6 +28,8 @@ class TransformerConfig:
     causal      a frame sees the frames before it, not those after: what streams
     window      while streaming, frames of the past that are remembered
     sink        of which so many are the clip's first, for as long as it goes on (as Xiao et al. 2309.17453)
+    anchored    a frame is given the known frame nearest to it beside its own noise: what stands still need not be
+                found by attention (channel concatenation of Blattmann et al. 2311.15127, for any frames that are known)
     """
 
     channels: int = 16
@@ -43,6 +45,7 @@ class TransformerConfig:
     causal: bool = False
     window: int = 8
     sink: int = 1
+    anchored: bool = False
 
     @property
     def head(self) -> int:
@@ -94,6 +97,7 @@ class VideoTransformer(nn.Module):
         self.config = config
         places = config.channels * config.patch**2
         self.frames_in = nn.Linear(places, config.width)
+        self.anchor_in = nn.Linear(places, config.width) if config.anchored else None
         self.place_in = nn.Linear(4 * PLACE_FREQUENCIES, config.width, bias=False)
         self.text_in = nn.Linear(config.text_width, config.width)
         self.level = LevelEmbedding(config.width, config.text_width, config.spans)
@@ -105,6 +109,9 @@ class VideoTransformer(nn.Module):
         for module in (self.modulation_out, self.frames_out):
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
+        if self.anchor_in is not None:
+            nn.init.zeros_(self.anchor_in.weight)
+            nn.init.zeros_(self.anchor_in.bias)
 
     def forward(
         self,
@@ -123,6 +130,10 @@ class VideoTransformer(nn.Module):
         t, rows, columns = latent.shape[1], *self.rows_columns(latent)
         block_causal = block_causal or self.config.causal
         frames, text = self.embed(latent), self.text_in(streams.text)
+        if self.anchor_in is not None:
+            nearest, exists = nearest_known(streams.is_known)
+            each = torch.arange(len(latent), device=latent.device)[:, None]
+            frames = frames + self.anchor(latent[each, nearest]) * exists[:, None, None, None]
         modulation, hidden = self.level(level, gist(streams.text, streams.text_mask), span)
         turn = rotations(positions(t, rows, columns, streams.fps, streams.when), self.config.head)
         mask = joint_mask(t, rows * columns, text.shape[1], streams.text_mask, block_causal, latent.device)
@@ -139,10 +150,20 @@ class VideoTransformer(nn.Module):
 
     def embed(self, latent: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t s d"]:
         """The tokens of the frames, as the first block reads them."""
-        p = self.config.patch
-        tokens = rearrange(latent, "b t c (h p) (w q) -> b t (h w) (c p q)", p=p, q=p)
-        embedded: Tensor = self.frames_in(tokens) + self.place_in(places(*self.rows_columns(latent), latent.device))
+        place = self.place_in(places(*self.rows_columns(latent), latent.device))
+        embedded: Tensor = self.frames_in(self.tokens(latent)) + place
         return embedded
+
+    def anchor(self, known: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t s d"]:
+        """What a known frame for each frame adds to its tokens."""
+        assert self.anchor_in is not None, "an anchor for a transformer that takes none"
+        added: Tensor = self.anchor_in(self.tokens(known))
+        return added
+
+    def tokens(self, latent: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t s e"]:
+        """The numbers of each patch, side by side."""
+        p = self.config.patch
+        return rearrange(latent, "b t c (h p) (w q) -> b t (h w) (c p q)", p=p, q=p)
 
     def project(
         self, frames: Float[Tensor, "b t s d"], hidden: Float[Tensor, "b t 1 d"], rows: int
@@ -159,6 +180,13 @@ def gist(text: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"] | None) -> Floa
     if mask is None:
         return text.mean(dim=1)
     return (text * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+
+
+def nearest_known(is_known: Bool[Tensor, "b t"]) -> tuple[Int[Tensor, "b t"], Bool[Tensor, " b"]]:
+    """For each frame which known frame is nearest (of two as near, the earlier), and whether there is one at all."""
+    frame = torch.arange(is_known.shape[1], device=is_known.device)
+    far = (frame[:, None] - frame).abs() + len(frame) * ~is_known[:, None]
+    return far.argmin(dim=-1), is_known.any(dim=-1)
 
 
 PLACE_FREQUENCIES = 8

@@ -5,7 +5,8 @@ frames need of earlier ones are their keys and values: the Carry. Keys are kept 
 their position, and positions count from the oldest frame that is remembered; so a stream never leaves the positions
 that the model learnt, however long it runs, and what it remembers never grows.
 
-A Carry holds `keys.<layer>` and `values.<layer>`, of shape (b, heads, frames * tokens of a frame, width of a head).
+A Carry holds `keys.<layer>` and `values.<layer>`, of shape (b, heads, frames * tokens of a frame, width of a head); of
+an anchored transformer also `anchor`, the last frame that was remembered, (b, 1, c, h, w).
 """
 
 from __future__ import annotations
@@ -76,6 +77,10 @@ def advance(
     before, turn = [(cos, sin) for cos, sin in zip(*(x.tensor_split([past * size], dim=2) for x in turns), strict=True)]
     mask = _mask(t, past, size, words)
     frames, after = transformer.embed(latent), dict(carry)
+    if transformer.config.anchored and (remember or carry):
+        frames = frames + transformer.anchor(latent if remember else carry["anchor"])
+    if transformer.config.anchored and remember:
+        after["anchor"] = latent[:, -1:]
     for i, block in enumerate(_blocks(transformer)):
         seen = words.keys[i], words.values[i]
         if carry:

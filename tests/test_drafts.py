@@ -1,0 +1,102 @@
+"""Drafts: the first frame is the best of several, and the rest of the clip follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from test_sampler import CHANNELS, FRAMES, SIDE, GaussianClips, streams
+from torch import Tensor
+
+from muybridge.sampler import Settings, sample
+from muybridge.sampler.drafts import best, draft_seeds, drafted, still
+from muybridge.types import Event, Progress, Sampled, Streams
+
+SETTINGS = Settings(guidance=1, steps=6, drafts=5, draft_steps=4, preview_every=2)
+
+
+class OfAnyLength(GaussianClips):
+    """The Gaussian clips' velocity, for their first frame alone too: it is Gaussian as well."""
+
+    def __call__(self, latent: Tensor, level: Tensor, streams: Streams) -> Tensor:
+        if latent.shape[1] == FRAMES:
+            return super().__call__(latent, level, streams)
+        mean = streams.text[:, 0, 0][:, None, None, None, None]
+        t = level[..., None, None, None]
+        offset = latent - (1 - t) * mean
+        variance = (1 - t) ** 2 * 0.25 + t**2
+        return t / variance * offset - (mean + 0.25 * (1 - t) / variance * offset)
+
+
+def brightness(pictures: Tensor, streams: Streams) -> Tensor:
+    """The darker, the more mistaken."""
+    return -pictures.mean(dim=(1, 2, 3))
+
+
+def last(events: Iterator[Event]) -> Tensor:
+    *_, end = events
+    assert isinstance(end, Sampled)
+    return end.latent.frames
+
+
+def all_drafts(seed: int) -> Tensor:
+    alone = replace(SETTINGS, steps=SETTINGS.draft_steps, drafts=0)
+    return last(sample(OfAnyLength(), still(streams(1), 5), None, alone, draft_seeds(seed, 5)))
+
+
+def test_the_clip_begins_with_its_best_draft() -> None:
+    frames = last(drafted(OfAnyLength(), streams(2), None, SETTINGS, [3, 4], brightness))
+    for clip, seed in enumerate([3, 4]):
+        drafts = all_drafts(seed)
+        brightest = drafts[drafts.mean(dim=(1, 2, 3, 4)).argmax()]
+        torch.testing.assert_close(frames[clip, :1], brightest, atol=1e-5, rtol=0)
+
+
+def test_the_rest_follows_the_first_frame_as_an_image_to_video_clip_would() -> None:
+    frames = last(drafted(OfAnyLength(), streams(1), None, SETTINGS, [3], brightness))
+    known = streams(1, known=1)
+    known = replace(known, known=torch.where(known.is_known[..., None, None, None], frames, known.known))
+    torch.testing.assert_close(frames, last(sample(OfAnyLength(), known, None, replace(SETTINGS, drafts=0), [3])))
+
+
+def test_a_clip_is_the_same_in_any_batch() -> None:
+    together = last(drafted(OfAnyLength(), streams(3), None, SETTINGS, [7, 8, 9], brightness))
+    alone = last(drafted(OfAnyLength(), streams(1), None, SETTINGS, [8], brightness))
+    torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=0)
+
+
+def test_guidance_leads_drafts_away_from_the_negative_too() -> None:
+    settings = replace(SETTINGS, guidance=3.0)
+    lead = last(drafted(OfAnyLength(), streams(1, mean=0.5), streams(1, mean=-0.5), settings, [3], brightness))
+    plain = last(drafted(OfAnyLength(), streams(1, mean=0.5), None, SETTINGS, [3], brightness))
+    assert lead[:, 0].mean() > plain[:, 0].mean() + 0.3
+
+
+def test_progress_counts_drafts_and_clip_as_one() -> None:
+    events = list(drafted(OfAnyLength(), streams(1), None, SETTINGS, [3], brightness))
+    told = [event for event in events if isinstance(event, Progress)]
+    assert [event.step for event in told] == list(range(1, 11))
+    assert {event.steps for event in told} == {10}
+    assert [event.seconds for event in told] == sorted(event.seconds for event in told)
+    shown = [event.step for event in told if event.preview is not None]
+    assert shown == [6, 8]
+
+
+def test_the_first_of_equal_drafts_is_taken() -> None:
+    drafts = torch.arange(6.0).reshape(6, 1, 1, 1, 1).expand(6, 1, CHANNELS, SIDE, SIDE)
+
+    def wrong(pictures: Tensor, streams: Streams) -> Tensor:
+        return torch.tensor([1.0, 0.0, 0.0, 2.0, 2.0, 1.0])
+
+    assert best(drafts, streams(6), 2, wrong)[:, 0, 0, 0, 0].tolist() == [1.0, 5.0]
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**40 + 1, 2**64 - 1])
+def test_draft_seeds_begin_with_the_clips_own_and_differ_in_what_the_generator_reads(seed: int) -> None:
+    seeds = draft_seeds(seed, 16)
+    assert seeds[0] == seed
+    assert seeds == draft_seeds(seed, 16)
+    assert draft_seeds(seed, 4) == seeds[:4]
+    assert len({one % 2**32 for one in seeds}) == 16
