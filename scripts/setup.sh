@@ -57,6 +57,16 @@ install_torch() {
     pip "$torch"
 }
 
+# The JavaScript libraries that tests/js runs. Where node or npm is missing, or nothing can be fetched, they are skipped.
+javascript() {
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        echo "No node and npm here: the tests of JavaScript clients are skipped." >&2
+    elif [ ! tests/js/node_modules/.package-lock.json -nt tests/js/package-lock.json ]; then
+        npm ci --prefix tests/js --silent --no-audit --no-fund ||
+            echo "npm cannot install tests/js: the tests of JavaScript clients are skipped." >&2
+    fi
+}
+
 pip() {
     .venv/bin/python -m pip --disable-pip-version-check install --quiet "$@"
 }
