@@ -68,7 +68,7 @@ def test_organization_and_usage(client: runwayml.RunwayML, live: Live) -> None:
     finished(client, created.id)
     organization = client.organization.retrieve()
     assert organization.usage.models["gen4.5"].daily_generations >= 1
-    assert organization.tier.models["gen4.5"].max_concurrent_generations is None
+    assert organization.tier.models["gen4.5"].max_concurrent_generations == 2**31 - 1
     own = httpx.post(
         f"{live.url}/muybridge/v1/clips",
         headers={"Authorization": f"Bearer {live.token}"},

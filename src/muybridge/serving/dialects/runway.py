@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from muybridge.serving.database import Entry, Job, Key, State, Upload, now
 from muybridge.serving.desk import Asked, Maker, Reader, base_url, discard, file_url, submit
-from muybridge.serving.errors import Refusal, invalid, missing
+from muybridge.serving.errors import Refusal, invalid, missing, told_in
 from muybridge.serving.orders import Wish
 from muybridge.serving.server import Server
 from muybridge.serving.stills import keep_still, still_of
@@ -24,6 +24,9 @@ NAME = "runway"
 UPLOAD_LIVES = 24 * 3600.0
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 _DAY = 86_400.0
+_NO_LIMIT = 2**31 - 1
+"""Version 5 of the library takes null for "no limit", version 4 wants a number."""
+
 _ELSEWHERE = (
     "video_to_video",
     "video_upscale",
@@ -41,7 +44,23 @@ _ELSEWHERE = (
     "realtime_sessions",
 )
 
-router = APIRouter(prefix="/v1", tags=["Runway"])
+
+class RunwayIssue(BaseModel):
+    """One field that is wrong."""
+
+    code: str
+    path: list[str]
+    message: str
+
+
+class RunwayError(BaseModel):
+    """The body of an answer that is no success."""
+
+    error: str
+    issues: list[RunwayIssue] = []
+
+
+router = APIRouter(prefix="/v1", tags=["Runway"], responses=told_in(RunwayError))
 
 
 class Positioned(BaseModel):
@@ -168,8 +187,8 @@ def organization(server: Asked, key: Reader) -> dict[str, Any]:
         held = session.get_one(Key, key.id)
         today = select(Job).where(Job.key_id == key.id, Job.created_at > now() - _DAY)
         made = [str(job.extra.get("model", job.model)) for job in session.scalars(today)]
-    left = 2**31 - 1 if held.credits is None else held.credits
-    limits = {"maxConcurrentGenerations": None, "maxDailyGenerations": None}
+    left = _NO_LIMIT if held.credits is None else held.credits
+    limits = {"maxConcurrentGenerations": _NO_LIMIT, "maxDailyGenerations": _NO_LIMIT}
     return {
         "creditBalance": left,
         "tier": {"maxMonthlyCreditSpend": left, "models": dict.fromkeys(names, limits)},
