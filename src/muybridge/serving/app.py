@@ -21,7 +21,7 @@ from muybridge.serving.database import Job
 from muybridge.serving.desk import download
 from muybridge.serving.dialects import luma, openai, runway
 from muybridge.serving.edge import Edge
-from muybridge.serving.errors import Refusal, busy, invalid, missing
+from muybridge.serving.errors import Refusal, busy, invalid, missing, told_in
 from muybridge.serving.jobs import Tell
 from muybridge.serving.results import VARIANTS
 from muybridge.serving.server import Server
@@ -52,6 +52,7 @@ def build_app(server: Server) -> FastAPI:
         version=muybridge.__version__,
         description="Video generation on machines of your own. `/v1` speaks Runway and OpenAI videos, "
         "`/dream-machine/v1` Luma, `/muybridge/v1` has everything.",
+        responses=told_in(native.Faulty),
     )
     app.state.server = server
     for router in (native.router, openai.router, runway.router, luma.router):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
 
 
 @dataclass
@@ -24,6 +27,11 @@ class Refusal(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+
+def told_in(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI: whatever is no success is told in these words."""
+    return {"default": {"model": model, "description": "What is wrong, and the mend"}}
 
 
 def invalid(message: str, param: str | None = None, code: str = "invalid_request") -> Refusal:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from muybridge.serving.credits import usage
 from muybridge.serving.database import OPEN, Job, Key, State, Upload, now
 from muybridge.serving.desk import Asked, Maker, Reader, discard, download, file_url, order, size_of, submit
-from muybridge.serving.errors import Refusal, invalid, missing
+from muybridge.serving.errors import Refusal, invalid, missing, told_in
 from muybridge.serving.orders import LARGEST_SEED_ON_WIRE, LONGEST_TEXT, Wish
 from muybridge.serving.results import result_path
 from muybridge.serving.server import Server
@@ -28,11 +28,27 @@ PREFIX = "/muybridge/v1"
 MOST_IN_A_BATCH = 256
 _LOOK_EVERY = 0.2
 
-router = APIRouter(prefix=PREFIX, tags=["muybridge"])
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Seed = Annotated[StrictInt, Field(ge=0, le=LARGEST_SEED_ON_WIRE)]
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
+
+
+class Fault(BaseModel):
+    """What is wrong with a request, or with us."""
+
+    code: str
+    message: str
+    param: str | None
+
+
+class Faulty(BaseModel):
+    """The body of an answer that is no success."""
+
+    error: Fault
+
+
+router = APIRouter(prefix=PREFIX, tags=["muybridge"], responses=told_in(Faulty))
 
 
 class ClipWish(BaseModel):

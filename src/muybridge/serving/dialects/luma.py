@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from muybridge.serving.database import Job, State
 from muybridge.serving.desk import Asked, Maker, Reader, discard, file_url, submit
-from muybridge.serving.errors import Refusal, invalid
+from muybridge.serving.errors import Refusal, invalid, told_in
 from muybridge.serving.orders import Wish
 from muybridge.serving.stills import still_of
 
@@ -48,7 +48,14 @@ CONCEPTS: Mapping[str, str] = MappingProxyType(
 )
 """Camera moves that our models have words for, and these words."""
 
-router = APIRouter(prefix="/dream-machine/v1", tags=["Luma"])
+
+class LumaError(BaseModel):
+    """The body of an answer that is no success."""
+
+    detail: str
+
+
+router = APIRouter(prefix="/dream-machine/v1", tags=["Luma"], responses=told_in(LumaError))
 
 
 class Keyframe(BaseModel):

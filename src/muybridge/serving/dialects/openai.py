@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect
 
 from muybridge.serving.database import Job, Key, State
 from muybridge.serving.desk import Asked, Maker, Reader, discard, download, order, size_of, submit
-from muybridge.serving.errors import Refusal, invalid
+from muybridge.serving.errors import Refusal, invalid, told_in
 from muybridge.serving.orders import LARGEST_SEED_ON_WIRE, Wish
 from muybridge.serving.server import Server
 from muybridge.serving.stills import keep_still, still_of
@@ -35,7 +35,23 @@ _STATUS = {
     State.MODERATED: "failed",
 }
 
-router = APIRouter(prefix="/v1", tags=["OpenAI videos"])
+
+class OpenAIFault(BaseModel):
+    """What is wrong, as `openai.APIStatusError` unpacks it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(BaseModel):
+    """The body of an answer that is no success."""
+
+    error: OpenAIFault
+
+
+router = APIRouter(prefix="/v1", tags=["OpenAI videos"], responses=told_in(OpenAIError))
 
 
 class CreateVideo(BaseModel):
