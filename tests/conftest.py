@@ -10,7 +10,10 @@ import pytest
 from checked import check_shapes
 
 if TYPE_CHECKING:
+    from postgres_server import Postgres
     from serving_server import Live
+
+    from muybridge.serving.server import Server
 
 check_shapes()
 
@@ -30,6 +33,42 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_checkpoint import build_tiny_model
 
     return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Postgres]:
+    """A Postgres of these tests' own."""
+    from postgres_server import postgres, programs
+
+    if programs() is None:
+        pytest.skip("Postgres is not installed: apt install postgresql")
+    with postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database of either kind; no URL is the file in the server's folder."""
+    if request.param == "sqlite":
+        return ""
+    cluster: Postgres = request.getfixturevalue("cluster")
+    return cluster.emptied()
+
+
+@pytest.fixture
+def server(tiny_model: Path, tmp_path: Path, database_url: str) -> Iterator[Server]:
+    """A server without a network and a worker."""
+    from serving_server import prepare
+
+    from muybridge.serving.app import TELL
+    from muybridge.serving.server import build_server
+    from muybridge.serving.settings import ServerSettings
+
+    prepare(tmp_path, tiny_model)
+    settings = ServerSettings(home=tmp_path, requests_per_minute=0, most_queued=20, database_url=database_url)
+    built = build_server(settings, TELL)
+    yield built
+    built.database.engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from tiny_checkpoint import child_environment
 from muybridge.serving.database import Database, Key
 from muybridge.serving.keys import create_key
 from muybridge.serving.settings import ServerSettings
+from muybridge.storage.credentials import load_or_create
 
 T = TypeVar("T")
 
@@ -73,6 +74,7 @@ def prepare(home: Path, tiny: Path) -> None:
     """The server's folder, with a table of models that tests can afford."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "models.toml").write_text(TABLE.format(tiny=tiny), encoding="utf-8")
+    load_or_create(home / "signing.pem")
 
 
 @contextmanager

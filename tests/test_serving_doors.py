@@ -6,6 +6,7 @@ import base64
 import contextlib
 import http.server
 import json
+import re
 import struct
 import threading
 import zlib
@@ -203,6 +204,17 @@ def test_bodies_over_the_limit(api: TestClient) -> None:
 def test_paths_lead_nowhere_else(api: TestClient, name: str) -> None:
     for path in (f"/files/a/b/{name}", f"{CLIPS}/{name}/content", f"/v1/videos/{name}/content", f"/v1/tasks/{name}"):
         assert api.get(path).status_code == 404
+
+
+def test_the_pages_for_people_need_no_network(api: TestClient) -> None:
+    for page in ("/docs", "/redoc"):
+        text = api.get(page).text
+        named = re.findall(r"""(?:src|href)=["']([^"']+)|url: '([^']+)""", text)
+        assert len(named) >= 2, text
+        for one in named:
+            (address,) = filter(None, one)
+            assert address.startswith("/"), text
+            assert api.get(address).status_code == 200, address
 
 
 def test_each_dialect_has_its_own_no(api: TestClient) -> None:

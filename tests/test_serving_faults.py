@@ -10,7 +10,9 @@ import pytest
 from serving_server import prepare, process, serving, until
 
 from muybridge.commands.serve import _alone
+from muybridge.serving.server import Server
 from muybridge.serving.settings import ServerSettings
+from muybridge.serving.worker import Worker
 
 CLIPS = "/muybridge/v1/clips"
 FINAL = ("succeeded", "failed", "cancelled")
@@ -54,6 +56,13 @@ def test_a_killed_worker_loses_nothing(tiny_model: Path, tmp_path: Path) -> None
             worker.send_signal(signal.SIGKILL)
         with process("work", tmp_path):
             assert_all_is_made_and_paid(api)
+
+
+def test_a_signing_key_that_is_not_there_is_not_made(server: Server, tmp_path: Path) -> None:
+    absent = tmp_path / "mistyped.pem"
+    with pytest.raises(ValueError, match="name another file"):
+        Worker(server.database, server.jobs, ServerSettings(home=tmp_path, signing_key=absent))
+    assert not absent.exists()
 
 
 def test_two_workers_of_one_name_do_not_run_at_once(tmp_path: Path) -> None:

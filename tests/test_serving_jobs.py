@@ -1,38 +1,30 @@
-"""Jobs, credits, repetitions: what has to be true whatever dies and whoever asks twice. No worker runs here."""
+"""Jobs, credits, repetitions: what has to be true whatever dies and whoever asks twice, on SQLite and Postgres.
+
+No worker runs here.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from serving_server import prepare
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
-from muybridge.serving.app import TELL, build_app
+from muybridge.serving.app import build_app
 from muybridge.serving.credits import price_of
-from muybridge.serving.database import Database, Entry, Job, Key, Meta, State, now
+from muybridge.serving.database import Entry, Job, Key, Meta, State, now
 from muybridge.serving.errors import Refusal
 from muybridge.serving.keys import create_key, find_key, revoke_key
 from muybridge.serving.orders import Order, Wish, order_of
 from muybridge.serving.retries import Excuses, Request
-from muybridge.serving.server import Server, build_server
-from muybridge.serving.settings import ServerSettings
+from muybridge.serving.server import Server
 
 CLIPS = "/muybridge/v1/clips"
 WISH = {"model": "testcard", "seconds": 1, "prompt": "x"}
-
-
-@pytest.fixture
-def server(tiny_model: Path, tmp_path: Path) -> Iterator[Server]:
-    prepare(tmp_path, tiny_model)
-    built = build_server(ServerSettings(home=tmp_path, requests_per_minute=0, most_queued=20), TELL)
-    yield built
-    built.database.engine.dispose()
 
 
 def key_of(server: Server, credits: int | None = 100) -> tuple[Key, str]:
@@ -262,7 +254,10 @@ def test_keys_are_hashed_expire_and_are_revoked(server: Server) -> None:
         revoke_key(session, key.id)
         with pytest.raises(Refusal):
             find_key(session, token)
-    assert token.encode() not in (server.settings.home / "server.sqlite").read_bytes()
+    with server.database.read() as session:
+        kept = str(session.execute(select(Key.__table__)).all())
+    assert key.digest in kept
+    assert token not in kept
 
 
 def test_scopes_have_to_exist(server: Server) -> None:
@@ -274,7 +269,7 @@ def test_a_newer_database_is_left_alone(server: Server) -> None:
     with server.database.write() as session:
         session.get_one(Meta, "schema").value = "99"
     with pytest.raises(ValueError, match="update Muybridge"):
-        Database(server.database.url).create()
+        server.database.create()
 
 
 def test_orders_survive_json(server: Server) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi_offline import FastAPIOffline
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -47,7 +48,8 @@ _BEGINNINGS = {
 
 def build_app(server: Server) -> FastAPI:
     """The ASGI application of a server."""
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs and its scripts come from here, not from somebody's network
+        static_url="/docs-files",
         title="Muybridge",
         version=muybridge.__version__,
         description="Video generation on machines of your own. `/v1` speaks Runway and OpenAI videos, "

@@ -7,15 +7,24 @@ ledger's uniqueness of (job, kind) is what makes "once" true, whatever runs twic
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from muybridge.serving.database import Audit, Entry, Job, Key, now
 from muybridge.serving.errors import Refusal
+
+_KEYS: Any = Key.__table__
+_ADD = insert(Entry.__table__)  # type: ignore[arg-type]
+_TAKE = (
+    update(_KEYS)
+    .where(_KEYS.c.id == bindparam("key"), or_(_KEYS.c.credits.is_(None), _KEYS.c.credits >= bindparam("price")))
+    .values(credits=_KEYS.c.credits - bindparam("price"))
+)
+"""No credits (NULL) is no limit, and stays so: NULL less a price is NULL."""
 
 
 class Used(NamedTuple):
@@ -33,15 +42,15 @@ def price_of(seconds: float, credits_per_second: float) -> int:
     return math.ceil(round(seconds * credits_per_second, 6))
 
 
-def reserve(session: Session, key: Key, job: Job) -> None:
-    """Sets a job's price aside. Refusal (402) if the key does not have it."""
-    if key.credits is not None:
-        taken = update(Key).where(Key.id == key.id, Key.credits >= job.price).values(credits=Key.credits - job.price)
-        if session.execute(taken.execution_options(synchronize_session=False)).rowcount != 1:  # type: ignore[attr-defined]
-            raise Refusal(
-                402, f"this clip costs {job.price} credits, the key has {key.credits}: add some", "no_credits"
-            )
-    _write(session, job, "reserve")
+def reserve(session: Session, jobs: Sequence[Job]) -> None:
+    """Sets aside what the jobs of a key cost. Refusal (402) if the key does not have it."""
+    key_id, price = jobs[0].key_id, sum(job.price for job in jobs)
+    connection = session.connection()
+    if connection.execute(_TAKE, {"key": key_id, "price": price}).rowcount != 1:
+        has = session.get_one(Key, key_id).credits
+        what = "this clip costs" if len(jobs) == 1 else f"these {len(jobs)} clips cost"
+        raise Refusal(402, f"{what} {price} credits, the key has {has}: add some", "no_credits")
+    connection.execute(_ADD, [_line(job, "reserve") for job in jobs])
 
 
 def charge(session: Session, job: Job) -> None:
@@ -89,4 +98,15 @@ def balances(session: Session) -> Mapping[str, int]:
 
 
 def _write(session: Session, job: Job, kind: str) -> None:
-    session.add(Entry(key_id=job.key_id, job_id=job.id, kind=kind, model=job.model, amount=job.price, at=now()))
+    session.connection().execute(_ADD, _line(job, kind))
+
+
+def _line(job: Job, kind: str) -> dict[str, Any]:
+    return {
+        "key_id": job.key_id,
+        "job_id": job.id,
+        "kind": kind,
+        "model": job.model,
+        "amount": job.price,
+        "at": now(),
+    }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from fastapi.responses import FileResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -15,7 +16,6 @@ from muybridge.serving import retries
 from muybridge.serving.database import Audit, Job, Key, State, now
 from muybridge.serving.errors import Refusal, invalid
 from muybridge.serving.fetching import LONGEST_URL
-from muybridge.serving.keys import find_key
 from muybridge.serving.orders import Order, Wish, order_of
 from muybridge.serving.results import VARIANTS, remove_results, result_path
 from muybridge.serving.server import Server
@@ -23,19 +23,25 @@ from muybridge.serving.server import Server
 _bearer = HTTPBearer(auto_error=False, description="An API key of this server: `muybridge admin keys create NAME`")
 
 
-def server_of(request: Request) -> Server:
+async def server_of(request: Request) -> Server:
     """The server that the application was built with."""
+    return _server(request)
+
+
+def _server(request: Request) -> Server:
     server: Server = request.app.state.server
     return server
 
 
-def _allowed(scope: str) -> Callable[..., Key]:
-    def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Key:
+def _allowed(scope: str) -> Callable[..., Awaitable[Key]]:
+    # Not in a thread: a change of threads costs more than looking up a key that was here a moment ago.
+    async def check(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Key:
         if given is None:
             raise Refusal(401, "an API key is missing: send it as `Authorization: Bearer KEY`", "missing_api_key")
-        server = server_of(request)
-        with server.database.read() as session:
-            key = find_key(session, given.credentials)
+        server = _server(request)
+        key = server.keys.recent(given.credentials)
+        if key is None:
+            key = await run_sync(server.keys.find, given.credentials)
         request.state.key_id = key.id
         if scope not in key.scopes and "admin" not in key.scopes:
             raise Refusal(403, f"this API key may not {scope}: ask for one with that scope", "forbidden")
@@ -62,7 +68,7 @@ def submit(
     batch: bool = False,
 ) -> list[Job]:
     """The jobs for some wishes. Refusal for what cannot be made, must not be made, or is not paid for."""
-    server = server_of(request)
+    server = _server(request)
     _moderate(server, key, wishes)
     if callback_url is not None and not re.fullmatch(r"https?://[!-~]+", callback_url[: LONGEST_URL + 1]):
         raise invalid("the webhook's address is no URL: give https://host/path", "webhook_url")
@@ -89,7 +95,7 @@ def submit(
 
 def base_url(request: Request) -> str:
     """How clients reach this server, without a slash at the end."""
-    configured = server_of(request).settings.public_url
+    configured = _server(request).settings.public_url
     return (configured or str(request.base_url)).rstrip("/")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from dbos import DBOSClient, EnqueueOptions
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from muybridge.serving import credits
@@ -18,6 +19,13 @@ from muybridge.serving.retries import PRIORITIES, Request, repeated
 
 CLIPS, WEBHOOKS = "clips", "webhooks"
 """Names of the two queues, and (with `_job`) of the workflows in them."""
+
+_COLUMNS = tuple(Job.__table__.columns.keys())
+_ADD = insert(Job.__table__)  # type: ignore[arg-type]
+_HOLD = select(Key.__table__.c.id).where(Key.__table__.c.id == bindparam("key")).with_for_update()
+_WAITING = select(func.count()).where(
+    Job.__table__.c.key_id == bindparam("key"), Job.__table__.c.state == State.QUEUED.value
+)
 
 Tell = Callable[[Job], str]
 """The body of the webhook for a job, in its dialect."""
@@ -31,6 +39,7 @@ class Jobs:
     ) -> None:
         self.database, self.client, self.tell = database, client, tell
         self.most_queued, self.window = most_queued, window
+        self._room: dict[str, tuple[int, float]] = {}
 
     def accept(self, key: Key, orders: Sequence[tuple[Order, int]], request: Request) -> list[Job]:
         """A job for each order (and its price), with their credits set aside, all or none; or those that this request
@@ -39,27 +48,33 @@ class Jobs:
         Refusal 402 without credits, 422 if an idempotency key comes with another wish, 429 if too many wait.
         """
         with self.database.write() as session:
-            held = session.get_one(Key, key.id, with_for_update=True)
+            session.connection().execute(_HOLD, {"key": key.id})  # equal requests come one after the other
             known = self._known(session, key.id, request)
             if known:
                 for job in known:
                     job.dropped_at = None
                 return known
-            self._check_room(session, key.id)
+            self._check_room(session, key.id, len(orders))
             batch_id = f"batch_{uuid.uuid4().hex}" if request.batch else None
-            accepted = [_new_job(held, order, price, request, batch_id) for order, price in orders]
+            accepted = [_new_job(key, order, price, request, batch_id) for order, price in orders]
             accepted[0].idempotency_key = request.idempotency_key
+            # Statements that are built once, and rows instead of objects: this is what a request waits for.
+            session.connection().execute(_ADD, [_row(job) for job in accepted])
+            credits.reserve(session, accepted)
             for job in accepted:
-                credits.reserve(session, held, job)
-                session.add(job)
-                session.flush()
                 self._enqueue(session, CLIPS, job.id, job.id, job.priority)
-            return accepted
+        return accepted
 
-    def _check_room(self, session: Session, key_id: str) -> None:
-        waiting = session.scalar(select(func.count()).where(Job.key_id == key_id, Job.state == State.QUEUED)) or 0
-        if waiting >= self.most_queued:
-            raise Refusal(429, f"{waiting} jobs of this key wait already: wait for some", "too_many_jobs", None, 30)
+    def _check_room(self, session: Session, key_id: str, wanted: int) -> None:
+        """Refusal (429) if too many wait. Counted once a second, and whenever those accepted since may be too many."""
+        room, counted_at = self._room.get(key_id, (0, 0.0))
+        if room < wanted or counted_at < now() - 1:
+            counted_at = now()
+            waiting = session.connection().scalar(_WAITING, {"key": key_id}) or 0
+            room = self.most_queued - waiting
+            if room <= 0:
+                raise Refusal(429, f"{waiting} jobs of this key wait already: wait for some", "too_many_jobs", None, 30)
+        self._room[key_id] = room - wanted, counted_at
 
     def _known(self, session: Session, key_id: str, request: Request) -> list[Job]:
         if request.idempotency_key is None:
@@ -228,6 +243,11 @@ class Jobs:
         session.add(delivery)
         session.flush()
         self._enqueue(session, WEBHOOKS, delivery.id, delivery.id)
+
+
+def _row(job: Job) -> dict[str, Any]:
+    """What is written of a job, by column."""
+    return {name: getattr(job, name) for name in _COLUMNS}
 
 
 def _new_job(key: Key, order: Order, price: int, request: Request, batch_id: str | None) -> Job:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from muybridge.serving.database import Audit, Entry, Key, now
+from muybridge.serving.database import Audit, Database, Entry, Key, now
 from muybridge.serving.errors import Refusal
 
 SCOPES = ("generate", "read", "admin")
@@ -60,6 +60,31 @@ def create_key(
         session.add(Entry(key_id=key.id, job_id=None, kind="grant", model="", amount=credits, at=now()))
     session.add(Audit(at=now(), key_id=key.id, what="key created", detail=f"{name}: {', '.join(scopes)}"))
     return key, token
+
+
+class Keyring:
+    """The keys that were used of late, so that most requests need not ask the database who sent them.
+
+    What is changed about a key (revoked, credits, rate) is noticed `seconds` later at the latest.
+    """
+
+    def __init__(self, database: Database, seconds: float = 1.0, most: int = 10_000) -> None:
+        self.database, self.seconds, self.most = database, seconds, most
+        self._known: dict[str, tuple[Key, float]] = {}
+
+    def recent(self, token: str) -> Key | None:
+        """The key of a token, if it was looked up just now."""
+        key, until = self._known.get(digest_of(token), (None, 0.0))
+        return key if until > now() else None
+
+    def find(self, token: str) -> Key:
+        """The key of a token, from the database. Refusal as `find_key` has it."""
+        with self.database.read() as session:
+            key = find_key(session, token)
+        if len(self._known) >= self.most:
+            self._known.clear()
+        self._known[key.digest] = key, min(now() + self.seconds, key.expires_at or float("inf"))
+        return key
 
 
 def find_key(session: Session, token: str) -> Key:

@@ -19,7 +19,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from muybridge.serving.database import Job, now
@@ -80,16 +80,24 @@ class Excuses:
             return bool(given and given.popleft())
 
 
+_JOBS: Any = Job.__table__
+_ALIKE = (
+    select(_JOBS.c.id)
+    .where(_JOBS.c.key_id == bindparam("key"), _JOBS.c.fingerprint == bindparam("fingerprint"))
+    .where(_JOBS.c.created_at > bindparam("since"), _JOBS.c.seen_at.is_(None), _JOBS.c.deleted_at.is_(None))
+    .order_by(_JOBS.c.dropped_at.is_(None), _JOBS.c.created_at.desc())
+    .limit(1)
+)
+_OVERTAKEN = (_JOBS.c.attempt > bindparam("attempt")) & (_JOBS.c.created_at > bindparam("arrived"))
+_LOST_OR_OVERTAKEN = _ALIKE.where(_JOBS.c.dropped_at.is_not(None) | _OVERTAKEN)
+"""Built once: every create asks one of the two."""
+
+
 def repeated(session: Session, key_id: str, request: Request, seconds: float) -> Job | None:
     """The job that a request asks for again, if it does. Jobs whose answers we saw fail come first, then the newest."""
-    alike = (
-        select(Job)
-        .where(Job.key_id == key_id, Job.fingerprint == request.fingerprint, Job.created_at > now() - seconds)
-        .where(Job.seen_at.is_(None), Job.deleted_at.is_(None))
-        .order_by(Job.dropped_at.is_(None), Job.created_at.desc())
-        .limit(1)
-    )
-    if request.attempt == 0 or request.excused:
-        overtaken = (Job.attempt > request.attempt) & (Job.created_at > request.arrived_at)
-        alike = alike.where(Job.dropped_at.is_not(None) | overtaken)
-    return session.scalar(alike)
+    certain = request.attempt > 0 and not request.excused
+    asked = {"key": key_id, "fingerprint": request.fingerprint, "since": now() - seconds}
+    if not certain:
+        asked |= {"attempt": request.attempt, "arrived": request.arrived_at}
+    job_id = session.connection().scalar(_ALIKE if certain else _LOST_OR_OVERTAKEN, asked)
+    return None if job_id is None else session.get(Job, job_id)

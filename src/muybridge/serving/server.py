@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dbos import DBOS, DBOSClient
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from muybridge.serving.catalogue import Catalogue, read_catalogue
 from muybridge.serving.database import Database, Key
 from muybridge.serving.errors import Refusal
 from muybridge.serving.jobs import Jobs, Tell
+from muybridge.serving.keys import Keyring
 from muybridge.serving.metrics import Metrics
+from muybridge.serving.rates import Rates
 from muybridge.serving.retries import Excuses
 from muybridge.serving.settings import ServerSettings
 
@@ -27,15 +27,18 @@ class Server:
     database: Database
     catalogue: Catalogue
     jobs: Jobs
+    keys: Keyring
     excuses: Excuses
     metrics: Metrics
-    limiter: MovingWindowRateLimiter
+    rates: Rates
 
     def check_rate(self, key: Key) -> None:
-        """Refusal (429) for a key that asks too often. Counted in this process: N of them allow N times as much."""
+        """Refusal (429) for a key that asks too often."""
         rate = self.settings.requests_per_minute if key.requests_per_minute is None else key.requests_per_minute
-        if rate and not self.limiter.hit(RateLimitItemPerMinute(rate), key.id):
-            raise Refusal(429, f"this key may ask {rate} times a minute: slow down", "rate_limit_exceeded", None, 5)
+        wait = self.rates.wait(key.id, rate) if rate else 0.0
+        if wait:
+            said = f"this key may ask {rate} times a minute: slow down"
+            raise Refusal(429, said, "rate_limit_exceeded", None, math.ceil(wait))
 
 
 def build_server(settings: ServerSettings, tell: Mapping[str, Tell]) -> Server:
@@ -50,5 +53,4 @@ def build_server(settings: ServerSettings, tell: Mapping[str, Tell]) -> Server:
         system_database_engine=database.engine, application_name="muybridge", retry_connection_errors=False
     )
     jobs = Jobs(database, client, dict(tell), settings.most_queued, settings.retry_seconds)
-    limiter = MovingWindowRateLimiter(MemoryStorage())
-    return Server(settings, database, catalogue, jobs, Excuses(), Metrics(database), limiter)
+    return Server(settings, database, catalogue, jobs, Keyring(database), Excuses(), Metrics(database), Rates())

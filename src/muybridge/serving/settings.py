@@ -23,7 +23,7 @@ class ServerSettings(BaseSettings):
     worker_name          unique among workers that share a database; a worker takes up its namesake's jobs
     poll_seconds         how often a worker looks for jobs
     sign                 sign results (C2PA)
-    signing_key          PEM file of key and certificates; None: ~/.config/muybridge/signing.pem, made if need be
+    signing_key          PEM file of key and certificates, which has to be there; None: the user's own, made if need be
     most_attempts        times a job is begun before it counts as failed (a worker that dies with it, each time)
     max_body_bytes       of one request, uploads included
     max_image_bytes      of one still

@@ -29,7 +29,7 @@ from muybridge.serving.results import remove_results, result_path, strip, write_
 from muybridge.serving.settings import ServerSettings
 from muybridge.serving.stills import still_path
 from muybridge.serving.webhooks import PAUSES, deliver
-from muybridge.storage.credentials import default_path, load_or_create
+from muybridge.storage.credentials import Credentials, default_path, load, load_or_create
 
 log = logging.getLogger("muybridge.serving")
 
@@ -48,7 +48,7 @@ class Worker:
 
     def __init__(self, database: Database, jobs: Jobs, settings: ServerSettings) -> None:
         self.database, self.jobs, self.settings = database, jobs, settings
-        self.credentials = load_or_create(settings.signing_key or default_path()) if settings.sign else None
+        self.credentials = _credentials(settings)
         devices: tuple[str | None, ...] = settings.devices or (None,)
         self._engines: queue.SimpleQueue[Engine] = queue.SimpleQueue()
         self._count = len(devices)
@@ -190,6 +190,13 @@ class _Listener:
 
     def preview(self, frames: UInt8[np.ndarray, "t h w 3"]) -> None:
         write_jpeg(strip(frames), result_path(self._worker.settings.results, self._job_id, "preview"))
+
+
+def _credentials(settings: ServerSettings) -> Credentials | None:
+    """What signs results. A key that the operator names has to be there: a name mistyped must not make another."""
+    if not settings.sign:
+        return None
+    return load_or_create(default_path()) if settings.signing_key is None else load(settings.signing_key)
 
 
 def _worded(error: Exception) -> tuple[str, str]:
