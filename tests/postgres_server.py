@@ -49,12 +49,12 @@ class Postgres:
         return self.url(name)
 
     def emptied(self) -> str:
-        """The URL of a database that tests share one after the other: its tables lose their rows, which is faster."""
+        """The URL of a database that tests share one after the other: losing rows is faster than making tables."""
         engine = create_engine(self.url("postgres"), poolclass=NullPool)
         with engine.begin() as connection:
-            tables = connection.scalars(text(_TABLES)).all()
-            if tables:
-                connection.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY"))
+            connection.execute(text("SET session_replication_role = replica"))  # foreign keys do not mind the order
+            for table in connection.scalars(text(_TABLES)).all():
+                connection.execute(text(f"DELETE FROM {table}"))
         return self.url("postgres")
 
     def _run(self, program: str, *words: str) -> None:

@@ -103,8 +103,8 @@ def process(verb: str, home: Path, *words: str) -> Iterator[tuple[subprocess.Pop
 
 
 @contextmanager
-def serving(home: Path, *words: str, token: str = "") -> Iterator[Live]:
-    with process("serve", home, "--port", "0", *words) as (running, said):
+def serving(home: Path, *words: str, token: str = "", port: str = "0") -> Iterator[Live]:
+    with process("serve", home, "--port", port, *words) as (running, said):
         text = "".join(said)
         url = re.search(r"http://\S+", text)
         found = re.search(r"mb-\S+", text)

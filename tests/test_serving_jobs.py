@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from muybridge.serving.app import build_app
+from muybridge.serving.catalogue import Catalogue, read_catalogue
 from muybridge.serving.credits import price_of
 from muybridge.serving.database import Entry, Job, Key, Meta, State, now
 from muybridge.serving.errors import Refusal
@@ -189,6 +190,23 @@ def test_a_dropped_connection_is_enough(api: TestClient, server: Server) -> None
     assert post(api) != first  # taken back once
 
 
+def test_a_commit_whose_answer_got_lost_is_no_second_job(
+    api: TestClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = server.database.engine.dialect.do_commit
+
+    def commit_and_break(connection: Any) -> None:
+        commit(connection)
+        monkeypatch.undo()
+        raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+
+    monkeypatch.setattr(server.database.engine.dialect, "do_commit", commit_and_break)
+    assert api.post(CLIPS, json=WISH).status_code == 503
+    (there,) = api.get(CLIPS).json()["clips"]
+    assert post(api, attempt=1) == there["id"]
+    assert post(api) != there["id"]
+
+
 def test_a_first_try_that_its_own_retry_has_overtaken(server: Server) -> None:
     key, _ = key_of(server)
     arrived = now()
@@ -272,9 +290,15 @@ def test_a_newer_database_is_left_alone(server: Server) -> None:
         server.database.create()
 
 
-def test_orders_survive_json(server: Server) -> None:
+@pytest.fixture
+def catalogue(tiny_model: Path, tmp_path: Path) -> Catalogue:
+    prepare(tmp_path, tiny_model)
+    return read_catalogue(tmp_path / "models.toml")
+
+
+def test_orders_survive_json(catalogue: Catalogue) -> None:
     wish = Wish(prompt="é", model="tiny", size=(1280, 720), seconds=2, seed=5)
-    order, price = order_of(wish, server.catalogue)
+    order, price = order_of(wish, catalogue)
     assert Order.model_validate_json(order.model_dump_json()) == order
     assert (order.width % 16, order.height % 16, order.file_size, price) == (0, 0, (1280, 720), 20)
     assert abs(order.width / order.height - 16 / 9) < 0.6
@@ -304,8 +328,8 @@ def test_orders_survive_json(server: Server) -> None:
     ],
     ids=lambda wish: repr(wish)[:60],
 )
-def test_what_cannot_be_made_is_a_400_with_a_mend(server: Server, wish: Wish) -> None:
+def test_what_cannot_be_made_is_a_400_with_a_mend(catalogue: Catalogue, wish: Wish) -> None:
     with pytest.raises(Refusal) as caught:
-        order_of(wish, server.catalogue)
+        order_of(wish, catalogue)
     assert caught.value.status == 400
     assert ":" in caught.value.message

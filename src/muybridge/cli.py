@@ -30,6 +30,8 @@ _EXTRAS = {
     "sqlalchemy": "serve",
     "uvicorn": "serve",
     "psycopg": "postgres",
+    "obstore": "s3",
+    "opentelemetry": "telemetry",
 }
 
 app = tyro.extras.SubcommandApp()

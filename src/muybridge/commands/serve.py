@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from muybridge.serving.database import Key
 from muybridge.serving.keys import create_key
 from muybridge.serving.server import Server, build_server
 from muybridge.serving.settings import ServerSettings
+from muybridge.serving.telemetry import log_to_stderr, trace_to
 from muybridge.serving.worker import Worker
 
 _UNAVAILABLE = "a worker called {name} runs already with {home}: give this one another --worker-name"
@@ -24,7 +24,7 @@ _UNAVAILABLE = "a worker called {name} runs already with {home}: give this one a
 
 def run(settings: ServerSettings) -> None:
     """Serves until it is told to stop (Ctrl-C, SIGTERM)."""
-    _prepare()
+    _prepare(settings)
     server = build_server(settings, TELL)
     with _working(server, settings):
         config = uvicorn.Config(
@@ -33,6 +33,7 @@ def run(settings: ServerSettings) -> None:
             port=settings.port,
             log_level="warning",
             access_log=False,
+            log_config=None,  # what it says goes where ours goes
             server_header=False,
             timeout_graceful_shutdown=5,
             timeout_keep_alive=75,  # clients ask again every six seconds, over the same connection
@@ -46,18 +47,19 @@ def run(settings: ServerSettings) -> None:
 
 def work(settings: ServerSettings) -> None:
     """Works without serving, until it is told to stop."""
-    _prepare()
+    _prepare(settings)
     server = build_server(settings, TELL)
     with _working(server, settings.model_copy(update={"worker": True})):
         print(f"working      {settings.worker_name}, with {settings.database}", flush=True)
         signal.pause()
 
 
-def _prepare() -> None:
-    """Logs to stderr; SIGTERM ends things as Ctrl-C does, with jobs handed back."""
+def _prepare(settings: ServerSettings) -> None:
+    """Logs and traces; SIGTERM ends things as Ctrl-C does, with jobs handed back."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("dbos").setLevel(logging.WARNING)
+    log_to_stderr(settings.log_format)
+    if settings.otlp_endpoint:
+        trace_to(settings.otlp_endpoint)
 
 
 @contextmanager

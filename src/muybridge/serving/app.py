@@ -26,6 +26,8 @@ from muybridge.serving.errors import Refusal, busy, invalid, missing, told_in
 from muybridge.serving.jobs import Tell
 from muybridge.serving.results import VARIANTS
 from muybridge.serving.server import Server
+from muybridge.serving.stores import store_of
+from muybridge.serving.telemetry import fastapi_settings
 
 log = logging.getLogger("muybridge.serving")
 
@@ -50,6 +52,7 @@ def build_app(server: Server) -> FastAPI:
     """The ASGI application of a server."""
     app = FastAPIOffline(  # /docs and its scripts come from here, not from somebody's network
         static_url="/docs-files",
+        telemetry=fastapi_settings(),
         title="Muybridge",
         version=muybridge.__version__,
         description="Video generation on machines of your own. `/v1` speaks Runway and OpenAI videos, "
@@ -127,8 +130,9 @@ def _add_own_routes(app: FastAPI, server: Server) -> None:
 
     @app.get("/readyz", tags=["operation"], response_class=PlainTextResponse)
     def readyz() -> str:
-        """The database answers, too."""
+        """The database and the store answer, too."""
         server.database.check()
+        store_of(server.settings).check()
         return "ok"
 
     @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse)
@@ -137,7 +141,7 @@ def _add_own_routes(app: FastAPI, server: Server) -> None:
         return Response(server.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/files/{job_id}/{token}/{name}", tags=["operation"], response_class=FileResponse)
-    def file(job_id: str, token: str, name: str) -> FileResponse:
+    def file(job_id: str, token: str, name: str) -> Response:
         """A result, for whoever was given its address."""
         with server.database.read() as session:
             job = session.get(Job, job_id[:64])

@@ -10,6 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, Engine, ForeignKey, Index, String, Text, UniqueConstraint, create_engine, event, text
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 SCHEMA = 1
@@ -26,6 +28,9 @@ class State(StrEnum):
     CANCELLED = "cancelled"
     MODERATED = "moderated"
 
+
+AWAY = (OperationalError, InterfaceError, PoolTimeout)
+"""What is raised while a database is stopped, locked, full or out of reach: trying again later makes sense."""
 
 OPEN = (State.QUEUED, State.RUNNING)
 
@@ -166,8 +171,14 @@ class Database:
         self._turn = threading.Lock() if self.engine.dialect.name == "sqlite" else nullcontext()
 
     def create(self) -> None:
-        """Makes the tables that are missing. ValueError if they are a newer program's."""
-        Base.metadata.create_all(self.engine)
+        """Makes the tables that are missing. ValueError if they are a newer program's, or the database is not there."""
+        try:
+            Base.metadata.create_all(self.engine)
+        except AWAY as error:
+            said = str(getattr(error, "orig", error)).splitlines()[0]
+            raise ValueError(
+                f"the database {self.engine.url.render_as_string()} does not answer ({said}): start it, or give another"
+            ) from error
         with self.write() as session:
             found = session.get(Meta, "schema")
             if found is None:

@@ -7,18 +7,24 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
+import numpy as np
 from anyio.to_thread import run_sync
 from fastapi import Depends, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from jaxtyping import UInt8
+from PIL import Image
 
 from muybridge.serving import retries
-from muybridge.serving.database import Audit, Job, Key, State, now
+from muybridge.serving.database import Job, Key, State
 from muybridge.serving.errors import Refusal, invalid
 from muybridge.serving.fetching import LONGEST_URL
+from muybridge.serving.moderation import Subject, note
 from muybridge.serving.orders import Order, Wish, order_of
-from muybridge.serving.results import VARIANTS, remove_results, result_path
+from muybridge.serving.results import VARIANTS, remove_results, result_name
 from muybridge.serving.server import Server
+from muybridge.serving.stills import still_path
+from muybridge.serving.stores import store_of
 
 _bearer = HTTPBearer(auto_error=False, description="An API key of this server: `muybridge admin keys create NAME`")
 
@@ -105,21 +111,23 @@ def file_url(job: Job, variant: str = "video") -> str:
     return f"{job.base_url}/files/{job.id}/{job.token}/clip{ending}"
 
 
-def download(server: Server, job: Job, variant: str) -> FileResponse:
+def download(server: Server, job: Job, variant: str) -> Response:
     """A result. Refusal 404 while there is none, 400 for a variant that does not exist."""
     if variant not in VARIANTS:
         raise invalid(f"there is no variant {variant[:40]!r}: take one of {', '.join(VARIANTS)}", "variant")
-    path = result_path(server.settings.results, job.id, variant)
-    if job.state != State.SUCCEEDED or not path.is_file():
+    found: Response | None = None
+    if job.state == State.SUCCEEDED:
+        ending, media = VARIANTS[variant]
+        found = store_of(server.settings).answer(result_name(job.id, variant), media, f"{job.id}{ending}")
+    if found is None:
         raise Refusal(404, f"the clip {job.id} is {job.state}: there is nothing to download", "not_ready")
-    ending, media = VARIANTS[variant]
-    return FileResponse(path, media_type=media, filename=f"{job.id}{ending}")
+    return found
 
 
 def discard(server: Server, key: Key, job_id: str) -> Job:
     """Cancels what has not ended, forgets the job, and removes its files."""
     job = server.jobs.delete(key, job_id)
-    remove_results(server.settings.results, job.id)
+    remove_results(store_of(server.settings), job.id)
     return job
 
 
@@ -147,14 +155,21 @@ def _fingerprint(wishes: Sequence[Wish], dialect: str, extra: dict[str, Any]) ->
 
 
 def _moderate(server: Server, key: Key, wishes: Sequence[Wish]) -> None:
-    """Refusal (400) for a prompt with a word that the operator blocks; noted, and nothing is charged."""
-    blocked = {word.casefold() for word in server.settings.blocked_words}
+    """Refusal (400) for what a check finds wrong; noted, and nothing is charged."""
     for wish in wishes:
-        found = blocked & {word.casefold() for word in re.findall(r"\w+", f"{wish.prompt} {wish.negative}")}
-        if found:
+        subject = Subject("request", key.id, wish.model or "", wish.prompt, wish.negative, _picture(server, wish))
+        finding = server.moderator.find(subject)
+        if finding is not None:
             with server.database.write() as session:
-                detail = f"{', '.join(sorted(found))}: {wish.prompt[:500]}"
-                session.add(Audit(at=now(), key_id=key.id, what="prompt refused", detail=detail))
+                note(session, subject, finding)
+            what, mend = ("words", "say it differently") if finding.about == "prompt" else ("a picture", "take another")
             raise invalid(
-                "the prompt holds words that this server does not serve: say it differently", "prompt", "moderated"
+                f"the request holds {what} that this server does not serve: {mend}", finding.about, "moderated"
             )
+
+
+def _picture(server: Server, wish: Wish) -> UInt8[np.ndarray, "1 h w 3"] | None:
+    if wish.still is None or not server.moderator.looks_at_pictures:
+        return None
+    with Image.open(still_path(wish.still, server.settings)) as picture:
+        return np.asarray(picture.convert("RGB"))[None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from muybridge.serving.database import now
 from muybridge.serving.retries import RETRIED
 from muybridge.serving.server import Server
+
+log = logging.getLogger("muybridge.requests")
 
 Refuse = Callable[[str, int, str], tuple[bytes, list[tuple[bytes, bytes]]]]
 """(path, status, sentence) -> body and headers, in the dialect of that path."""
@@ -49,8 +52,9 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 await self._note(state, scope, receive, status)
-                self._measure(scope, status, time.perf_counter() - began)
-                message["headers"] = [*message["headers"], (b"x-request-id", secrets.token_hex(8).encode())]
+                request_id = secrets.token_hex(8)
+                self._measure(scope, status, time.perf_counter() - began, request_id)
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
         limit = self.server.settings.max_body_bytes
@@ -72,11 +76,18 @@ class Edge:
         if "job_id" in state and await _gone(receive):
             await run_sync(self.server.jobs.dropped, state["job_id"])
 
-    def _measure(self, scope: Scope, status: int, seconds: float) -> None:
+    def _measure(self, scope: Scope, status: int, seconds: float, request_id: str) -> None:
         dialect = self.dialect_of(scope["path"])
         method = scope["method"] if scope["method"] in ("GET", "POST", "DELETE") else "other"
         self.server.metrics.requests.labels(dialect, method, str(status)).inc()
         self.server.metrics.seconds.labels(dialect).observe(seconds)
+        if log.isEnabledFor(logging.INFO):
+            state, path = scope["state"], scope["path"]
+            fields = {"request": request_id, "method": scope["method"], "status": status, "ms": round(1e3 * seconds, 2)}
+            known = {"key": state.get("key_id"), "job": state.get("job_id")}
+            # A link that opens without a key is as good as one.
+            fields |= {"path": "/files/…" if path.startswith("/files/") else path, "dialect": dialect}
+            log.info("request", extra={"fields": fields | {name: value for name, value in known.items() if value}})
 
     async def _refuse(self, scope: Scope, send: Callable[[Message], Awaitable[None]], limit: int) -> None:
         body, headers = self.refuse(scope["path"], 413, f"the request is over {limit:,} bytes: make it smaller")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from dbos import DBOSClient, EnqueueOptions
@@ -12,20 +13,20 @@ from sqlalchemy import bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from muybridge.serving import credits
-from muybridge.serving.database import OPEN, Database, Delivery, Job, Key, State, now
+from muybridge.serving.database import AWAY, OPEN, Database, Delivery, Job, Key, State, now
 from muybridge.serving.errors import Refusal, missing
 from muybridge.serving.orders import Order
 from muybridge.serving.retries import PRIORITIES, Request, repeated
+from muybridge.serving.telemetry import current
 
 CLIPS, WEBHOOKS = "clips", "webhooks"
 """Names of the two queues, and (with `_job`) of the workflows in them."""
 
-_COLUMNS = tuple(Job.__table__.columns.keys())
-_ADD = insert(Job.__table__)  # type: ignore[arg-type]
+_JOBS: Any = Job.__table__
+_COLUMNS = tuple(_JOBS.columns.keys())
+_ADD = insert(_JOBS)
 _HOLD = select(Key.__table__.c.id).where(Key.__table__.c.id == bindparam("key")).with_for_update()
-_WAITING = select(func.count()).where(
-    Job.__table__.c.key_id == bindparam("key"), Job.__table__.c.state == State.QUEUED.value
-)
+_WAITING = select(func.count()).where(_JOBS.c.key_id == bindparam("key"), _JOBS.c.state == State.QUEUED.value)
 
 Tell = Callable[[Job], str]
 """The body of the webhook for a job, in its dialect."""
@@ -39,6 +40,7 @@ class Jobs:
     ) -> None:
         self.database, self.client, self.tell = database, client, tell
         self.most_queued, self.window = most_queued, window
+        self._unheard: list[str] = []
         self._room: dict[str, tuple[int, float]] = {}
 
     def accept(self, key: Key, orders: Sequence[tuple[Order, int]], request: Request) -> list[Job]:
@@ -47,23 +49,38 @@ class Jobs:
 
         Refusal 402 without credits, 422 if an idempotency key comes with another wish, 429 if too many wait.
         """
-        with self.database.write() as session:
-            session.connection().execute(_HOLD, {"key": key.id})  # equal requests come one after the other
-            known = self._known(session, key.id, request)
-            if known:
-                for job in known:
-                    job.dropped_at = None
-                return known
-            self._check_room(session, key.id, len(orders))
-            batch_id = f"batch_{uuid.uuid4().hex}" if request.batch else None
-            accepted = [_new_job(key, order, price, request, batch_id) for order, price in orders]
-            accepted[0].idempotency_key = request.idempotency_key
-            # Statements that are built once, and rows instead of objects: this is what a request waits for.
-            session.connection().execute(_ADD, [_row(job) for job in accepted])
-            credits.reserve(session, accepted)
-            for job in accepted:
-                self._enqueue(session, CLIPS, job.id, job.id, job.priority)
-        return accepted
+        batch_id = f"batch_{uuid.uuid4().hex}" if request.batch else None
+        accepted = [_new_job(key, order, price, request, batch_id) for order, price in orders]
+        accepted[0].idempotency_key = request.idempotency_key
+        unheard, written = list(self._unheard), False
+        try:
+            with self.database.write() as session:
+                session.connection().execute(_HOLD, {"key": key.id})  # equal requests come one after the other
+                if unheard:
+                    session.execute(update(_JOBS).where(_JOBS.c.id.in_(unheard)).values(dropped_at=now()))
+                known = self._known(session, key.id, request)
+                if known:
+                    for job in known:
+                        job.dropped_at = None
+                else:
+                    self._check_room(session, key.id, len(accepted))
+                    self._add(session, accepted)
+                written = not known
+        except AWAY:
+            if written:  # perhaps committed all the same: an answer that nobody heard, as soon as that can be noted
+                self._unheard.extend(job.id for job in accepted)
+            raise
+        for job_id in unheard:
+            with suppress(ValueError):  # another request was faster
+                self._unheard.remove(job_id)
+        return known or accepted
+
+    def _add(self, session: Session, accepted: list[Job]) -> None:
+        """Statements that are built once, and rows instead of objects: this is what a request waits for."""
+        session.connection().execute(_ADD, [_row(job) for job in accepted])
+        credits.reserve(session, accepted)
+        for job in accepted:
+            self._enqueue(session, CLIPS, job.id, job.id, job.priority)
 
     def _check_room(self, session: Session, key_id: str, wanted: int) -> None:
         """Refusal (429) if too many wait. Counted once a second, and whenever those accepted since may be too many."""
@@ -224,6 +241,7 @@ class Jobs:
             "workflow_name": f"{queue}_job",
             "workflow_id": workflow_id,
             "priority": priority,
+            "otel_context": current(),
         }
         self.client.enqueue_in_transaction(session, options, about)
 

@@ -7,12 +7,11 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, File, Query, Request, UploadFile
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from muybridge.serving.credits import usage
@@ -20,9 +19,10 @@ from muybridge.serving.database import OPEN, Job, Key, State, Upload, now
 from muybridge.serving.desk import Asked, Maker, Reader, discard, download, file_url, order, size_of, submit
 from muybridge.serving.errors import Refusal, invalid, missing, told_in
 from muybridge.serving.orders import LARGEST_SEED_ON_WIRE, LONGEST_TEXT, Wish
-from muybridge.serving.results import result_path
+from muybridge.serving.results import result_name
 from muybridge.serving.server import Server
 from muybridge.serving.stills import keep_still, still_of
+from muybridge.serving.stores import store_of
 
 PREFIX = "/muybridge/v1"
 MOST_IN_A_BATCH = 256
@@ -201,7 +201,7 @@ def delete(server: Asked, key: Maker, clip_id: str) -> None:
 
 
 @router.get("/clips/{clip_id}/content", response_class=FileResponse)
-def content(server: Asked, key: Reader, clip_id: str, variant: str = "video") -> FileResponse:
+def content(server: Asked, key: Reader, clip_id: str, variant: str = "video") -> Response:
     """The MP4, or its `thumbnail` or `spritesheet` (JPEG)."""
     return download(server, server.jobs.find(key, clip_id), variant)
 
@@ -362,20 +362,12 @@ async def _events(server: Server, key: Key, clip_id: str, previews: bool) -> Asy
         elif looks % 75 == 0:
             yield ": still here\n\n"
         if previews:
-            path = result_path(server.settings.results, clip_id, "preview")
-            found = await run_sync(_preview, path, shown)
+            found = await run_sync(store_of(server.settings).read, result_name(clip_id, "preview"), shown)
             if found is not None:
-                shown, picture = found
+                shown, jpeg = found
+                picture = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
                 yield f"event: preview\ndata: {json.dumps({'jpeg': picture})}\n\n"
         if job.state not in OPEN:
             return
         looks += 1
         await asyncio.sleep(_LOOK_EVERY)
-
-
-def _preview(path: Path, since: float) -> tuple[float, str] | None:
-    try:
-        at = path.stat().st_mtime
-        return None if at <= since else (at, f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}")
-    except FileNotFoundError:
-        return None

@@ -11,7 +11,7 @@ from PIL import Image
 
 from muybridge.serving.engine import Made
 from muybridge.serving.orders import Order
-from muybridge.storage.atomic import new_file
+from muybridge.serving.stores import Store
 from muybridge.storage.credentials import Credentials
 from muybridge.storage.publish import publish
 
@@ -26,30 +26,38 @@ PREVIEW = ".preview.jpg"
 _SPRITE_COLUMNS, _SPRITES, _SPRITE_WIDTH = 5, 25, 160
 
 
-def result_path(folder: Path, job_id: str, variant: str) -> Path:
-    """Where a result lies. Both names are ours by now: a job's id that the database knows, a key of `VARIANTS`."""
+def result_name(job_id: str, variant: str) -> str:
+    """A result's name in the store. Both words are ours by now: an id that the database knows, a key of `VARIANTS`."""
     ending = PREVIEW if variant == "preview" else VARIANTS[variant][0]
-    return folder / job_id[:2] / f"{job_id}{ending}"
+    return f"results/{job_id[:2]}/{job_id}{ending}"
 
 
 def write_results(
-    made: Made, order: Order, folder: Path, job_id: str, credentials: Credentials | None, still: Path | None
+    made: Made,
+    order: Order,
+    store: Store,
+    making: Path,
+    job_id: str,
+    credentials: Credentials | None,
+    still: Path | None,
 ) -> None:
-    """Writes all variants, the clip last: where it is, everything is. ValueError if the disk does not take them.
+    """Writes all variants, the clip last: where it is, everything is. OSError if disk or store do not take them.
 
-    The clip is marked and signed here, and nowhere else.
+    The clip is marked and signed here, and nowhere else. `making` is a folder for what is not whole yet.
     """
     frames = np.stack(list(resized(made.frames, order.size)))
     content = None if still is None else still.read_bytes()
-    write_jpeg(Image.fromarray(frames[0]), result_path(folder, job_id, "thumbnail"))
-    write_jpeg(_sprites(frames), result_path(folder, job_id, "spritesheet"))
-    publish(result_path(folder, job_id, "video"), frames, made.provenance, credentials, still=content)
+    for variant, picture in (("thumbnail", Image.fromarray(frames[0])), ("spritesheet", _sprites(frames))):
+        write_jpeg(picture, store, making, job_id, variant)
+    clip = making / f"{job_id}.mp4"
+    publish(clip, frames, made.provenance, credentials, still=content)
+    store.put(result_name(job_id, "video"), clip)
 
 
-def remove_results(folder: Path, job_id: str) -> None:
+def remove_results(store: Store, job_id: str) -> None:
     """Removes what is there of a job's files."""
     for variant in (*VARIANTS, "preview"):
-        result_path(folder, job_id, variant).unlink(missing_ok=True)
+        store.remove(result_name(job_id, variant))
 
 
 def resized(
@@ -73,10 +81,12 @@ def strip(frames: UInt8[np.ndarray, "t h w 3"]) -> Image.Image:
     return Image.fromarray(np.concatenate(list(frames), axis=1))
 
 
-def write_jpeg(picture: Image.Image, path: Path) -> None:
-    """Writes a JPEG, whole or not at all."""
-    with new_file(path) as temporary:
-        picture.save(temporary, format="JPEG", quality=88)
+def write_jpeg(picture: Image.Image, store: Store, making: Path, job_id: str, variant: str) -> None:
+    """Puts a JPEG into the store, whole or not at all."""
+    file = making / f"{job_id}.{variant}.jpg"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(file, format="JPEG", quality=88)
+    store.put(result_name(job_id, variant), file)
 
 
 def _sprites(frames: UInt8[np.ndarray, "t h w 3"]) -> Image.Image:

@@ -14,9 +14,11 @@ from muybridge.serving.errors import Refusal
 from muybridge.serving.jobs import Jobs, Tell
 from muybridge.serving.keys import Keyring
 from muybridge.serving.metrics import Metrics
+from muybridge.serving.moderation import Moderator, moderator_of
 from muybridge.serving.rates import Rates
 from muybridge.serving.retries import Excuses
 from muybridge.serving.settings import ServerSettings
+from muybridge.serving.stores import store_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Server:
     excuses: Excuses
     metrics: Metrics
     rates: Rates
+    moderator: Moderator
 
     def check_rate(self, key: Key) -> None:
         """Refusal (429) for a key that asks too often."""
@@ -43,8 +46,10 @@ class Server:
 
 def build_server(settings: ServerSettings, tell: Mapping[str, Tell]) -> Server:
     """Opens or makes the database and reads the catalogue. ValueError, with the mend, for what cannot be used."""
-    for folder in (settings.home, settings.stills, settings.results):
+    for folder in (settings.home, settings.stills, settings.making):
         folder.mkdir(parents=True, exist_ok=True)
+    store_of(settings)  # says now what is wrong with it
+    moderator = moderator_of(settings.blocked_words, settings.check)
     catalogue = read_catalogue(settings.home / "models.toml")
     database = Database(settings.database)
     database.create()
@@ -53,4 +58,6 @@ def build_server(settings: ServerSettings, tell: Mapping[str, Tell]) -> Server:
         system_database_engine=database.engine, application_name="muybridge", retry_connection_errors=False
     )
     jobs = Jobs(database, client, dict(tell), settings.most_queued, settings.retry_seconds)
-    return Server(settings, database, catalogue, jobs, Keyring(database), Excuses(), Metrics(database), Rates())
+    return Server(
+        settings, database, catalogue, jobs, Keyring(database), Excuses(), Metrics(database), Rates(), moderator
+    )

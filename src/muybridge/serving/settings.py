@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,8 +32,13 @@ class ServerSettings(BaseSettings):
     retry_seconds        for how long a request counts as a repetition of one whose answer may have been lost
     requests_per_minute  for a key that has no rate of its own; 0: no limit
     most_queued          jobs of one key that may wait; above it, 429
+    store                where results and stills lie: s3://bucket/prefix, gs://…, az://…; empty: in `home`
+    store_options        for that store: endpoint, region, access_key_id, secret_access_key, … (JSON)
     keep_hours           results are said to expire after this long (nothing is deleted by itself)
     blocked_words        prompts that hold one of these are refused, not charged, and noted in the audit log
+    check                package.module:callable that looks at prompts, stills and results; see `moderation`
+    log_format           text, or json: a line an event, with one for each request
+    otlp_endpoint        where traces go: http://collector:4318/v1/traces; empty: nowhere (extra `telemetry`)
     """
 
     model_config = SettingsConfigDict(env_prefix="MUYBRIDGE_", frozen=True, extra="forbid")
@@ -57,8 +62,13 @@ class ServerSettings(BaseSettings):
     retry_seconds: float = Field(default=900.0, ge=0)
     requests_per_minute: int = Field(default=1200, ge=0)
     most_queued: int = Field(default=10_000, ge=1)
+    store: str = ""
+    store_options: dict[str, str] = Field(default_factory=dict)
     keep_hours: float = Field(default=24.0, gt=0)
     blocked_words: tuple[str, ...] = ()
+    check: str = Field(default="", pattern=r"^([\w.]+:\w+)?$")
+    log_format: Literal["text", "json"] = "text"
+    otlp_endpoint: str = Field(default="", pattern=r"^(https?://.+)?$")
 
     @property
     def database(self) -> str:
@@ -70,8 +80,9 @@ class ServerSettings(BaseSettings):
         return self.home / "stills"
 
     @property
-    def results(self) -> Path:
-        return self.home / "results"
+    def making(self) -> Path:
+        """Of files that are not whole yet."""
+        return self.home / "making"
 
 
 def settings_of(**said: Any) -> ServerSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from muybridge.generate import to_uint8
 from muybridge.serving.errors import invalid
 from muybridge.serving.fetching import decode_data, fetch
 from muybridge.serving.settings import ServerSettings
+from muybridge.serving.stores import store_of
 from muybridge.storage.atomic import new_file
 from muybridge.storage.stills import read_still
 
@@ -38,9 +40,33 @@ def keep_still(content: bytes, settings: ServerSettings, param: str | None = Non
         except ValueError as error:
             said = str(error).replace(f"cannot read {raw}: ", "")
             raise invalid(f"the image cannot be read: {said}", param, "invalid_image") from error
-    with new_file(target) as temporary:
-        Image.fromarray(to_uint8(still[None])[0]).save(temporary, format="PNG", compress_level=1)
+        cleaned = Path(folder) / "clean.png"
+        Image.fromarray(to_uint8(still[None])[0]).save(cleaned, format="PNG", compress_level=1)
+        if settings.store:
+            shared = Path(folder) / "shared.png"
+            shutil.copyfile(cleaned, shared)
+            store_of(settings).put(f"stills/{target.name}", shared)
+        _place(cleaned.read_bytes(), target)
     return name
+
+
+def local_still(name: str, settings: ServerSettings) -> Path:
+    """Where a still lies on this machine, fetched from the store if it was handed in elsewhere."""
+    path = still_path(name, settings)
+    if not path.exists():
+        found = store_of(settings).read(f"stills/{path.name}")
+        if found is None:
+            raise OSError(f"the still {path.name} is gone from the store")
+        _place(found[1], path)
+    return path
+
+
+def _place(content: bytes, target: Path) -> None:
+    try:
+        with new_file(target) as temporary:
+            temporary.write_bytes(content)
+    except ValueError as error:  # a full disk is no fault of the image
+        raise OSError(str(error)) from error
 
 
 def still_path(name: str, settings: ServerSettings) -> Path:

@@ -11,25 +11,29 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Literal, TypeVar
 
 import numpy as np
 from dbos import DBOS
 from jaxtyping import UInt8
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError
 
-from muybridge.serving.database import Database, Job, Meta, State, now
-from muybridge.serving.engine import Engine, Stopped
+from muybridge.serving.database import AWAY, Database, Job, Meta, State, now
+from muybridge.serving.engine import Engine, Made, Stopped
 from muybridge.serving.jobs import CLIPS, WEBHOOKS, Jobs
+from muybridge.serving.moderation import Subject, moderator_of, note
 from muybridge.serving.orders import Order
-from muybridge.serving.results import remove_results, result_path, strip, write_jpeg, write_results
+from muybridge.serving.results import remove_results, result_name, strip, write_jpeg, write_results
 from muybridge.serving.settings import ServerSettings
-from muybridge.serving.stills import still_path
+from muybridge.serving.stills import local_still
+from muybridge.serving.stores import store_of
+from muybridge.serving.telemetry import span
 from muybridge.serving.webhooks import PAUSES, deliver
 from muybridge.storage.credentials import Credentials, default_path, load, load_or_create
+
+T = TypeVar("T")
 
 log = logging.getLogger("muybridge.serving")
 
@@ -49,6 +53,8 @@ class Worker:
     def __init__(self, database: Database, jobs: Jobs, settings: ServerSettings) -> None:
         self.database, self.jobs, self.settings = database, jobs, settings
         self.credentials = _credentials(settings)
+        self.store = store_of(settings)
+        self.moderator = moderator_of(settings.blocked_words, settings.check)
         devices: tuple[str | None, ...] = settings.devices or (None,)
         self._engines: queue.SimpleQueue[Engine] = queue.SimpleQueue()
         self._count = len(devices)
@@ -68,6 +74,8 @@ class Worker:
                 "use_listen_notify": False,
                 "notification_listener_polling_interval_sec": 60.0,
                 "log_level": "ERROR",
+                "enable_otlp": bool(self.settings.otlp_endpoint),
+                "otel_attribute_format": "semconv",
             }
         )
         self._register()
@@ -108,38 +116,53 @@ class Worker:
     def make(self, job_id: str) -> None:
         """One job from its order to its files. Whatever happens, the job has ended, or will be begun again."""
         with self._engine() as engine:
-            job = self.jobs.begin(job_id, self.settings.most_attempts)
+            job = insist(lambda: self.jobs.begin(job_id, self.settings.most_attempts))
             if job is None:
                 return
             try:
                 self._fill(engine, job)
             except Stopped:
-                self.jobs.hand_back(job_id)
+                insist(lambda: self.jobs.hand_back(job_id))
             except Exception as error:  # a job's fault must not end the worker, whatever it is
                 log.exception("job %s failed", job_id)
                 self._end(job_id, State.FAILED, *_worded(error))
 
     def _fill(self, engine: Engine, job: Job) -> None:
         order = Order.model_validate(job.order)
-        still = None if order.still is None else still_path(order.still, self.settings)
+        still = None if order.still is None else local_still(order.still, self.settings)
         try:
-            made = engine.make(order, still, _Listener(self, job.id))
+            with span("sample", model=order.model, frames=order.frames, width=order.width, height=order.height):
+                made = engine.make(order, still, _Listener(self, job.id))
         except ValueError as error:
             self._end(job.id, State.FAILED, "cannot_be_made", str(error))
             return
-        write_results(made, order, self.settings.results, job.id, self.credentials, still)
-        result_path(self.settings.results, job.id, "preview").unlink(missing_ok=True)
+        if self._withheld(job, order, made):
+            return
+        with span("write"):
+            write_results(made, order, self.store, self.settings.making, job.id, self.credentials, still)
+        self.store.remove(result_name(job.id, "preview"))
         if not self._end(job.id, State.SUCCEEDED) and not self.jobs.succeeded(job.id):
-            remove_results(self.settings.results, job.id)  # cancelled while it was written
+            remove_results(self.store, job.id)  # cancelled while it was written
+
+    def _withheld(self, job: Job, order: Order, made: Made) -> bool:
+        """Whether a check finds the clip to be what this server does not serve; then the job has ended."""
+        if not self.moderator.looks_at_pictures:
+            return False
+        subject = Subject("result", job.key_id, order.model, order.prompt, order.negative, made.frames)
+        finding = self.moderator.find(subject)
+        if finding is None:
+            return False
+
+        def withhold() -> None:
+            with self.database.write() as session:
+                note(session, subject, finding)
+
+        insist(withhold)
+        self._end(job.id, State.MODERATED, "moderated", "the clip turned out as this server does not serve them")
+        return True
 
     def _end(self, job_id: str, state: State, code: str | None = None, error: str | None = None) -> bool:
-        """`Jobs.end`, however long the database takes to be there again."""
-        while True:
-            try:
-                return self.jobs.end(job_id, state, code, error)
-            except DBAPIError:
-                log.exception("job %s: its end cannot be written: trying again", job_id)
-                time.sleep(1.0)
+        return insist(lambda: self.jobs.end(job_id, state, code, error))
 
     @contextmanager
     def _engine(self) -> Iterator[Engine]:
@@ -151,11 +174,14 @@ class Worker:
 
     def _live(self) -> None:
         while not self._stopping.wait(ALIVE_EVERY):
-            self._seen()
-            lost = self._lost()
-            if lost:
-                log.warning("taking over the jobs of %s", ", ".join(lost))
-                DBOS._recover_pending_workflows(lost)  # DBOS leaves this to its hosted service otherwise
+            try:
+                self._seen()
+                lost = self._lost()
+                if lost:
+                    log.warning("taking over the jobs of %s", ", ".join(lost))
+                    DBOS._recover_pending_workflows(lost)  # DBOS leaves this to its hosted service otherwise
+            except AWAY as error:
+                log.warning("no sign of life can be given: %s", error)
 
     def _seen(self) -> None:
         with self.database.write() as session:
@@ -178,18 +204,34 @@ class _Listener:
         self._worker, self._job_id = worker, job_id
 
     def progress(self, share: float) -> None:
-        if not self._worker.jobs.advance(self._job_id, share):
-            raise Stopped
+        with suppress(*AWAY):  # how far it is can be told later, the sampler does not wait for that
+            if not self._worker.jobs.advance(self._job_id, share):
+                raise Stopped
         if self._worker._stopping.is_set():
             raise Stopped
 
     def wants_preview(self) -> bool:
-        with self._worker.database.read() as session:
+        with suppress(*AWAY), self._worker.database.read() as session:
             watched = session.scalar(select(Job.watched_at).where(Job.id == self._job_id))
-        return watched is not None and watched > now() - 10
+            return watched is not None and watched > now() - 10
+        return False
 
     def preview(self, frames: UInt8[np.ndarray, "t h w 3"]) -> None:
-        write_jpeg(strip(frames), result_path(self._worker.settings.results, self._job_id, "preview"))
+        making = self._worker.settings.making
+        write_jpeg(strip(frames), self._worker.store, making, self._job_id, "preview")
+
+
+def insist(write: Callable[[], T]) -> T:
+    """What `write` returns, however long the database takes to be there again. A clip is worth waiting for.
+
+    What was committed although the answer got lost is done twice: fit for what only ever moves a job forward.
+    """
+    while True:
+        try:
+            return write()
+        except AWAY as error:
+            log.warning("the database does not answer, trying again: %s", error)
+            time.sleep(1.0)
 
 
 def _credentials(settings: ServerSettings) -> Credentials | None:

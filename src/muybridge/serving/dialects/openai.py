@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
@@ -126,7 +126,7 @@ def delete(server: Asked, key: Maker, video_id: str) -> dict[str, Any]:
 
 
 @router.get("/videos/{video_id}/content", response_class=FileResponse)
-def content(server: Asked, key: Reader, video_id: str, variant: str = "video") -> FileResponse:
+def content(server: Asked, key: Reader, video_id: str, variant: str = "video") -> Response:
     return download(server, _find(server, key, video_id), variant)
 
 
