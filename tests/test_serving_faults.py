@@ -8,9 +8,15 @@ from pathlib import Path
 import httpx
 import pytest
 from serving_server import prepare, process, serving, until
+from sqlalchemy import text
 
 from muybridge.commands.serve import _alone
-from muybridge.serving.server import Server
+from muybridge.serving.app import TELL
+from muybridge.serving.database import now
+from muybridge.serving.keys import create_key
+from muybridge.serving.orders import Wish, order_of
+from muybridge.serving.retries import Request
+from muybridge.serving.server import Server, build_server
 from muybridge.serving.settings import ServerSettings
 from muybridge.serving.worker import Worker
 
@@ -63,6 +69,30 @@ def test_a_signing_key_that_is_not_there_is_not_made(server: Server, tmp_path: P
     with pytest.raises(ValueError, match="name another file"):
         Worker(server.database, server.jobs, ServerSettings(home=tmp_path, signing_key=absent))
     assert not absent.exists()
+
+
+def test_a_job_whose_claim_was_not_heard_is_made_all_the_same(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue takes it for running in this worker, which knows nothing of it."""
+    monkeypatch.setattr("muybridge.serving.worker.ALIVE_EVERY", 0.2)
+    monkeypatch.setattr("muybridge.serving.worker.LOST_AFTER", 1.0)
+    prepare(tmp_path, tiny_model)
+    server = build_server(ServerSettings(home=tmp_path, sign=False, poll_seconds=2), TELL)
+    with server.database.write() as session:
+        key, _ = create_key(session, "tests")
+    order, price = order_of(Wish(model="testcard", frames=5), server.catalogue)
+    worker = Worker(server.database, server.jobs, server.settings)
+    worker.start()
+    try:
+        (job,) = server.jobs.accept(key, [(order, price)], Request("native", "f", "http://here", now()))
+        claimed = text("UPDATE workflow_status SET status='PENDING', executor_id='local' WHERE workflow_uuid=:id")
+        with server.database.write() as session:
+            session.execute(claimed, {"id": job.id})
+        until(lambda: server.jobs.find(key, job.id).state, lambda state: state == "succeeded")
+    finally:
+        worker.stop()
+        server.database.engine.dispose()
 
 
 def test_two_workers_of_one_name_do_not_run_at_once(tmp_path: Path) -> None:

@@ -278,6 +278,19 @@ def test_keys_are_hashed_expire_and_are_revoked(server: Server) -> None:
     assert token not in kept
 
 
+def test_what_a_database_cannot_keep_is_refused(api: TestClient) -> None:
+    """Postgres takes no NUL, SQLite takes anything."""
+    assert api.get(CLIPS, params={"words": "a\0b"}).status_code in (200, 400)
+    for path in (f"{CLIPS}/a%00b", "/v1/videos/a%00b", "/v1/tasks/a%00b", "/dream-machine/v1/generations/a%00b"):
+        assert api.get(path).status_code in (400, 404)
+
+
+def test_a_key_may_have_many_credits(server: Server) -> None:
+    key, _ = key_of(server, credits=10**15)
+    accept(server, key)
+    assert left(server, key) == 10**15 - 10
+
+
 def test_scopes_have_to_exist(server: Server) -> None:
     with server.database.write() as session, pytest.raises(ValueError, match="scopes are generate, read, admin"):
         create_key(session, "x", ["everything"])

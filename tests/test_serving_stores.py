@@ -158,6 +158,12 @@ def test_a_store_that_is_down_is_a_503_and_nothing_is_accepted(
     assert api.post("/muybridge/v1/images", files=still).status_code == 201
 
 
+def test_stills_that_cannot_be_written_are_no_fault_of_the_client(tmp_path: Path) -> None:
+    (tmp_path / "stills").write_text("no folder")
+    with pytest.raises(OSError, match="cannot write"):
+        keep_still(png(), ServerSettings(home=tmp_path))
+
+
 def test_a_store_that_makes_no_sense_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cannot use the store 'ftp://x'"):
         store_of(ServerSettings(home=tmp_path, store="ftp://x"))

@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi_offline import FastAPIOffline
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -106,6 +106,10 @@ def _add_handlers(app: FastAPI) -> None:
         log.error("the database does not answer: %s", error)
         return refusal_answer(request.url.path, busy("the server cannot reach its database: try again soon"))
 
+    def unkeepable(request: Request, error: Exception) -> Response:
+        said = "the request holds what no database keeps (NUL, or a number beyond all bounds): leave it out"
+        return refusal_answer(request.url.path, invalid(said))
+
     def storage(request: Request, error: Exception) -> Response:
         log.error("storage fails: %s", error)
         return refusal_answer(request.url.path, busy("the server cannot store anything just now: try again later", 30))
@@ -118,6 +122,7 @@ def _add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, framework)
     for kind in (DBAPIError, PoolTimeout):
         app.add_exception_handler(kind, database)
+    app.add_exception_handler(DataError, unkeepable)
     app.add_exception_handler(OSError, storage)
     app.add_exception_handler(Exception, fault)
 

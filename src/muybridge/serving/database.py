@@ -9,7 +9,20 @@ from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Engine, ForeignKey, Index, String, Text, UniqueConstraint, create_engine, event, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -38,7 +51,12 @@ OPEN = (State.QUEUED, State.RUNNING)
 class Base(DeclarativeBase):
     """All tables. Times are seconds since 1970, UTC."""
 
-    type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON, str: String(200)}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+        str: String(200),
+        int: BigInteger().with_variant(Integer, "sqlite"),  # whose whole numbers are as long as need be
+    }
 
 
 class Meta(Base):

@@ -60,6 +60,7 @@ class Worker:
         self._count = len(devices)
         for device in devices:
             self._engines.put(Engine(device))
+        self._in_hand: set[str | None] = set()
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -97,7 +98,12 @@ class Worker:
         """Names the functions that DBOS calls; it wants plain ones."""
 
         def clip(job_id: str) -> None:
-            self.make(job_id)
+            workflow_id = DBOS.workflow_id
+            self._in_hand.add(workflow_id)
+            try:
+                self.make(job_id)
+            finally:
+                self._in_hand.discard(workflow_id)
 
         def webhook(delivery_id: str) -> None:
             for pause in PAUSES:
@@ -180,12 +186,31 @@ class Worker:
                 if lost:
                     log.warning("taking over the jobs of %s", ", ".join(lost))
                     DBOS._recover_pending_workflows(lost)  # DBOS leaves this to its hosted service otherwise
+                for stray in self._strays():
+                    log.warning("job %s was given to this worker, who never heard of it: back to the queue", stray)
+                    DBOS.resume_workflow(stray, queue_name=CLIPS)
             except AWAY as error:
                 log.warning("no sign of life can be given: %s", error)
 
     def _seen(self) -> None:
         with self.database.write() as session:
             session.merge(Meta(name=f"{_SEEN}{self.settings.worker_name}", value=str(now())))
+
+    def _strays(self) -> list[str]:
+        """Workflows that this worker claimed in a transaction whose answer got lost: nobody would begin them."""
+        claimed = DBOS.list_workflows(
+            status="PENDING",
+            name=f"{CLIPS}_job",
+            executor_id=self.settings.worker_name,
+            load_input=False,
+            load_output=False,
+        )
+        long_ago = 1000 * (now() - LOST_AFTER)
+        return [
+            one.workflow_id
+            for one in claimed
+            if one.workflow_id not in self._in_hand and (one.dequeued_at or one.created_at or 0) < long_ago
+        ]
 
     def _lost(self) -> list[str]:
         """Workers that have not been seen for long; they are forgotten, so that one of us asks for their jobs."""
