@@ -27,6 +27,7 @@ ROOMS = {
     "conditioning",
     "data",
     "distillation",
+    "engines",
     "evaluation",
     "flow",
     "recipes",
@@ -55,6 +56,7 @@ VERBS = {
     "bench score": "folder name json",
     "bench speed": "model rounds steps device json",
     "distill": "recipe teacher folder data device workers",
+    "export": "model folder format precision size seconds",
     "generate": "prompt output image seconds size fps seed steps guidance solver variants model negative overwrite "
     "shift guidance_low guidance_high rescale context_noise drafts draft_steps stream watermark sign disclose key",
     "inspect": "clip",

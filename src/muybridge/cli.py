@@ -32,6 +32,7 @@ _EXTRAS = {
     "psycopg": "postgres",
     "obstore": "s3",
     "opentelemetry": "telemetry",
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript", "openvino"), "fast-cpu"),
 }
 
 app = tyro.extras.SubcommandApp()
@@ -262,6 +263,35 @@ def distill(
     from muybridge.commands.distill import run
 
     run(recipe, teacher, folder or Path("runs") / recipe, data, device, workers)
+
+
+@app.command
+def export(
+    model: Annotated[Positional[str], arg(metavar="MODEL")],
+    folder: Annotated[Path, arg(aliases=["-o"])],
+    format: str = "onnx",  # noqa: A002 (what the option is called)
+    precision: str = "fp32",
+    size: str = "",
+    seconds: float | None = None,
+) -> None:
+    """Write a model as graphs for other runtimes: four files, and a README that says how to make clips with them.
+
+    The graphs take any size and length. What was written is run and compared with the original, part by part and over
+    a whole clip, and the differences are printed.
+
+    Example: muybridge export nano --precision fp16 -o nano-onnx
+
+    Args:
+        model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
+        folder: Where to write them. An older export there is replaced.
+        format: onnx, openvino or torch-export.
+        precision: What weights are stored in: fp32; fp16, half the size; int8, a quarter. Sums are float32 in any case.
+        size: WIDTHxHEIGHT in pixels to compare at; by default what the model learnt from.
+        seconds: Length of the clip to compare; by default what the model learnt from.
+    """
+    from muybridge.commands.export import run
+
+    run(model, folder, format, precision, size, seconds)
 
 
 @app.command

@@ -213,11 +213,11 @@ def positions(
 
     The frames are the first `t` of the clip unless `when` tells which they are.
     """
-    when = torch.arange(t, device=fps.device).expand(len(fps), t) if when is None else when
+    when = torch.arange(t, device=fps.device).expand(fps.shape[0], t) if when is None else when
     time = repeat(when * (BASE_FPS / fps)[:, None], "b t -> b (t h w) 1", h=rows, w=columns)
     axes = [torch.arange(size, device=fps.device, dtype=torch.float32) for size in (rows, columns)]
     place = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
-    return torch.cat([time, repeat(place, "h w z -> b (t h w) z", b=len(fps), t=t)], dim=-1)
+    return torch.cat([time, repeat(place, "h w z -> b (t h w) z", b=fps.shape[0], t=t)], dim=-1)
 
 
 def joint_mask(

@@ -1,0 +1,68 @@
+"""`muybridge export`: a model for other runtimes, compared with the original before it is given out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from muybridge.commands.generate import frames_of
+from muybridge.commands.options import size_of
+from muybridge.commands.progress import meter
+from muybridge.engines.engine import Engine
+from muybridge.engines.export import check_target, export
+from muybridge.generate import Model, load
+from muybridge.sampler.sample import sample
+from muybridge.types import Condition, Sampled, latent_frames
+
+
+def run(name: str, folder: Path, target: str, precision: str, size: str, seconds: float | None) -> None:
+    """Writes the graphs and prints how near they come, part by part and in a whole clip."""
+    notes = Console(stderr=True, highlight=False, emoji=False)
+    check_target(target, precision)
+    model = load(name, device="cpu", dtype=torch.float32)
+    condition = _condition(model, size, seconds)
+    stride = model.autoencoder.config.spatial_stride
+    frames, height, width = latent_frames(condition.frames), condition.height // stride, condition.width // stride
+    sizes = {"batch": 1, "frames": frames, "height": height, "width": width, "words": 8}
+    with notes.status(f"writing {model.name} as {target}"):
+        engine, differences = export(model, model.vocabulary.to_json(), folder, target, precision, sizes)
+    for found in differences:
+        print(f"{found.part:<14} largest difference {found.largest:.2e}, relative {found.relative:.2e}")
+    psnr = clip_psnr(model, engine, condition, notes)
+    print(
+        f"whole clip     {'the same frames' if math.isinf(psnr) else f'{psnr:.1f} dB'} (PSNR to the original's frames)"
+    )
+    total = sum(file.stat().st_size for file in folder.iterdir())
+    print(f"written        {folder}: {total / 1e6:.1f} MB, {target}, weights in {precision}")
+
+
+def clip_psnr(model: Model, engine: Engine, condition: Condition, notes: Console) -> float:
+    """How near a clip of the engine comes to the model's own, from the same noise, in the model's own steps."""
+    settings, bar = model.settings, meter(notes)
+    with bar:
+        task = bar.add_task("comparing a clip", total=2 * settings.steps)
+        streams = model.streams(condition)
+        found = []
+        for events in (model.steps(*streams, settings, [0]), sample(engine.velocity, *streams, settings, [0])):
+            latent = None
+            for event in events:
+                bar.advance(task)
+                latent = event.latent if isinstance(event, Sampled) else None
+            assert latent is not None, "the sampler ended without its last event"
+            found.append(latent.frames)
+        with torch.inference_mode():
+            own, other = model.autoencoder.decode(found[0])[0], engine.decode(found[1])[0]
+    error = float((own.clamp(-1, 1) - other.clamp(-1, 1)).square().mean()) / 4
+    return math.inf if error == 0 else -10 * math.log10(error)
+
+
+def _condition(model: Model, size: str, seconds: float | None) -> Condition:
+    trained = model.config["trained"]
+    width, height = size_of(size) if size else (trained["width"], trained["height"])
+    frames = trained["frames"] if seconds is None else frames_of(seconds, trained["fps"])
+    condition = Condition("a red ball and a blue box", "", frames, height, width, trained["fps"])
+    model.check(condition)
+    return condition

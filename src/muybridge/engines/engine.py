@@ -1,0 +1,72 @@
+"""What runs a model's parts: one interface, whatever stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from muybridge.engines.parts import AFTER, BEFORE, Part, extent, shape_of
+from muybridge.types import TEMPORAL_STRIDE, Carry, Streams
+
+Function: TypeAlias = Callable[[Sequence[Tensor]], list[Tensor]]
+"""A part, ready to run: its inputs in order -> its outputs in order, all on the CPU."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model's parts as functions, called as PyTorch's modules are.
+
+    name       of the engine and what it multiplies in, e.g. "openvino-bf16"
+    parts      what the functions take and give
+    functions  by the names of the parts
+    """
+
+    name: str
+    parts: Mapping[str, Part]
+    functions: Mapping[str, Function]
+
+    def velocity(
+        self, latent: Tensor, level: Tensor, streams: Streams, /, *, span: Tensor | None = None
+    ) -> Float[Tensor, "b t c h w"]:
+        """The velocity of a latent (a `Denoiser`). All the words have to be seen, and the frames be the first ones."""
+        assert streams.text_mask is None, "padding among the words"
+        assert streams.when is None, "frames that are not the first"
+        inputs = [latent, level, streams.text, streams.fps]
+        if "span" in self.parts["transformer"].inputs:
+            inputs.append(torch.zeros_like(level) if span is None else span)
+        (velocity,) = self.functions["transformer"]([x.float() for x in inputs])
+        return velocity
+
+    def words(self, ids: Tensor) -> Float[Tensor, "b n d"]:
+        """The tokens of a prompt's ids."""
+        (text,) = self.functions["text"]([ids])
+        return text
+
+    def decode(self, latent: Tensor, carry: Carry | None = None) -> tuple[Float[Tensor, "b t 3 h w"], Carry]:
+        """As `VideoAutoencoder.decode`: without a carry the clip begins here, with a single frame."""
+        pixels, after = self._chunk("decoder", latent, carry, latent.shape[3:])
+        return (pixels if carry is not None else pixels[:, TEMPORAL_STRIDE - 1 :]), after
+
+    def encode(self, video: Tensor, carry: Carry | None = None) -> tuple[Float[Tensor, "b t c h w"], Carry]:
+        """As `VideoAutoencoder.encode`: without a carry the clip begins here and has 1 + 4k frames, else 4k."""
+        if carry is None:
+            video = torch.cat([video[:, :1].expand(-1, TEMPORAL_STRIDE - 1, -1, -1, -1), video], dim=1)
+        stride = extent(self.parts["encoder"].inputs["pixels"][3], {"height": 1})
+        return self._chunk("encoder", video, carry, (video.shape[3] // stride, video.shape[4] // stride))
+
+    def _chunk(self, name: str, x: Tensor, carry: Carry | None, side: Sequence[int]) -> tuple[Tensor, Carry]:
+        part = self.parts[name]
+        sizes = {"batch": len(x), "height": side[0], "width": side[1]}
+        before = [
+            torch.zeros(shape_of(axes, sizes)) if carry is None else carry[key.removeprefix(BEFORE)].float()
+            for key, axes in part.inputs.items()
+            if key.startswith(BEFORE)
+        ]
+        out, *after = self.functions[name]([x.float(), *before])
+        names = [key.removeprefix(AFTER) for key in part.outputs if key.startswith(AFTER)]
+        return out, dict(zip(names, after, strict=True))

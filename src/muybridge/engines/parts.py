@@ -1,0 +1,188 @@
+"""What a model is cut into where PyTorch does not run it: four functions from tensors to tensors.
+
+    text         ids of a prompt's words -> the tokens that the transformer reads
+    transformer  noisy latent, levels, tokens, speed (and span, for models that jump) -> velocity
+    decoder      latent frames, what was before -> pixel frames, what is to be remembered
+    encoder      pixel frames, what was before -> latent frames, what is to be remembered
+
+Decoder and encoder work on chunks. Where a clip begins, what was before is zeros; the first latent frame then decodes
+to four pixel frames of which only the last is shown, and the first pixel frame is encoded four times over. That is how
+one graph does whole clips and streams alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from muybridge.conditioning.text import TextEncoder
+from muybridge.tokenizer.autoencoder import VideoAutoencoder
+from muybridge.transformer.model import VideoTransformer
+from muybridge.types import TEMPORAL_STRIDE, Carry, Streams
+
+Axes: TypeAlias = tuple[int | str, ...]
+"""A shape: numbers where an axis is fixed, else "frames", or "8*height" for eight times as many. Height, width and
+frames are those of the latent."""
+
+Sizes: TypeAlias = Mapping[str, int]
+"""How long the axes that are not fixed are: batch, frames, height, width, words."""
+
+BEFORE, AFTER = "before.", "after."
+"""How what was before, and what is to be remembered, are called: before.coarse.0 -> after.coarse.0."""
+
+_EXAMPLE = {"batch": 2, "frames": 3, "height": 8, "width": 12, "words": 5}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A function from tensors to tensors. `module` takes its inputs and gives its outputs, a tuple, in this order."""
+
+    name: str
+    module: nn.Module
+    inputs: Mapping[str, Axes]
+    outputs: Mapping[str, Axes]
+
+    def example(self, sizes: Sizes | None = None, seed: int = 0) -> tuple[Tensor, ...]:
+        """Inputs of the right shapes and ranges."""
+        generator = torch.Generator().manual_seed(seed)
+        shapes = {name: shape_of(axes, sizes or _EXAMPLE) for name, axes in self.inputs.items()}
+        return tuple(self._drawn(name, shape, generator) for name, shape in shapes.items())
+
+    def _drawn(self, name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        if name == "ids":
+            assert isinstance(self.module, Text), type(self.module)
+            return torch.randint(1, self.module.encoder.config.vocabulary, shape, generator=generator)
+        if name in ("level", "span"):
+            return torch.rand(shape, generator=generator)
+        if name == "fps":
+            return torch.full(shape, 15.0)
+        if name == "pixels":
+            return torch.rand(shape, generator=generator) * 2 - 1
+        return torch.randn(shape, generator=generator)
+
+
+class Text(nn.Module):
+    """Ids -> tokens."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, ids: Int[Tensor, "b n"]) -> tuple[Float[Tensor, "b q d"]]:
+        return (self.encoder(ids),)
+
+
+class Transformer(nn.Module):
+    """Latent, level, tokens, speed and, if it jumps, span -> velocity."""
+
+    def __init__(self, transformer: VideoTransformer) -> None:
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(
+        self, latent: Tensor, level: Tensor, text: Tensor, fps: Tensor, span: Tensor | None = None
+    ) -> tuple[Tensor]:
+        nothing_known = torch.zeros_like(level, dtype=torch.bool)  # the sampler holds what is known, not the network
+        return (self.transformer(latent, level, Streams(text, None, latent, nothing_known, fps), span=span),)
+
+
+class Decoder(nn.Module):
+    """Latent frames and the carry -> pixel frames, four for each, and the carry."""
+
+    def __init__(self, autoencoder: VideoAutoencoder, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.autoencoder, self.names = autoencoder, names
+
+    def forward(self, latent: Tensor, *before: Tensor) -> tuple[Tensor, ...]:
+        pixels, after = self.autoencoder.decode(latent, dict(zip(self.names, before, strict=True)))
+        return (pixels, *(after[name] for name in self.names))
+
+
+class Encoder(nn.Module):
+    """Pixel frames, four for each latent frame, and the carry -> latent frames and the carry."""
+
+    def __init__(self, autoencoder: VideoAutoencoder, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.autoencoder, self.names = autoencoder, names
+
+    def forward(self, pixels: Tensor, *before: Tensor) -> tuple[Tensor, ...]:
+        latent, after = self.autoencoder.encode(pixels, dict(zip(self.names, before, strict=True)))
+        return (latent, *(after[name] for name in self.names))
+
+
+def parts_of(text: TextEncoder, transformer: VideoTransformer, autoencoder: VideoAutoencoder) -> dict[str, Part]:
+    """The four parts of a model by name, in float32 on the CPU."""
+    parts = (_text(text), _transformer(transformer, text.config.queries), _decoder(autoencoder), _encoder(autoencoder))
+    return {part.name: part for part in parts}
+
+
+def shape_of(axes: Axes, sizes: Sizes) -> tuple[int, ...]:
+    """The numbers that the axes stand for."""
+    return tuple(extent(axis, sizes) for axis in axes)
+
+
+def extent(axis: int | str, sizes: Sizes) -> int:
+    """How long one axis is: 3, "height" or "8*height"."""
+    if isinstance(axis, int):
+        return axis
+    factor, _, name = axis.rpartition("*")
+    return int(factor or 1) * sizes[name]
+
+
+def _text(encoder: TextEncoder) -> Part:
+    config = encoder.config
+    outputs: dict[str, Axes] = {"text": ("batch", config.queries, config.width)}
+    return Part("text", Text(encoder), {"ids": ("batch", "words")}, outputs)
+
+
+def _transformer(transformer: VideoTransformer, tokens: int) -> Part:
+    latent: Axes = ("batch", "frames", transformer.config.channels, "height", "width")
+    inputs: dict[str, Axes] = {
+        "latent": latent,
+        "level": ("batch", "frames"),
+        "text": ("batch", tokens, transformer.config.text_width),
+        "fps": ("batch",),
+    }
+    if transformer.config.spans:
+        inputs["span"] = ("batch", "frames")
+    return Part("transformer", Transformer(transformer), inputs, {"velocity": latent})
+
+
+def _decoder(autoencoder: VideoAutoencoder) -> Part:
+    config, stride = autoencoder.config, autoencoder.config.spatial_stride
+    latent: Axes = ("batch", "frames", config.channels, "height", "width")
+    pixels: Axes = ("batch", f"{TEMPORAL_STRIDE}*frames", 3, f"{stride}*height", f"{stride}*width")
+    _, carry = autoencoder.decode(torch.zeros(1, 1, config.channels, 1, 1))
+    before, after = _carried(carry, 1)
+    return Part(
+        "decoder", Decoder(autoencoder, tuple(carry)), {"latent": latent, **before}, {"pixels": pixels, **after}
+    )
+
+
+def _encoder(autoencoder: VideoAutoencoder) -> Part:
+    config, stride = autoencoder.config, autoencoder.config.spatial_stride
+    latent: Axes = ("batch", "frames", config.channels, "height", "width")
+    pixels: Axes = ("batch", f"{TEMPORAL_STRIDE}*frames", 3, f"{stride}*height", f"{stride}*width")
+    _, carry = autoencoder.encode(torch.zeros(1, 1, 3, stride, stride))
+    before, after = _carried(carry, 1)
+    return Part(
+        "encoder", Encoder(autoencoder, tuple(carry)), {"pixels": pixels, **before}, {"latent": latent, **after}
+    )
+
+
+def _carried(carry: Carry, side: int) -> tuple[dict[str, Axes], dict[str, Axes]]:
+    """Names and shapes of a carry that was left by a latent of `side` x `side`, going in and coming out."""
+    before: dict[str, Axes] = {}
+    after: dict[str, Axes] = {}
+    for name, left in carry.items():
+        finer = left.shape[-1] // side
+        height, width = ("height", "width") if finer == 1 else (f"{finer}*height", f"{finer}*width")
+        axes: Axes = ("batch", 1, left.shape[2], height, width)
+        plain = name.split(".", 1)[1]
+        before[BEFORE + plain], after[AFTER + plain] = axes, axes
+    return before, after
