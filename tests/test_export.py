@@ -34,7 +34,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def parts() -> dict[str, Part]:
-    config = TransformerConfig(channels=4, width=32, layers=2, heads=2, text_width=16, spans=True)
+    config = TransformerConfig(channels=4, width=32, layers=2, heads=2, text_width=16, spans=True, anchored=True)
     return parts_of(text_encoder(), transformer(config), autoencoder())
 
 

@@ -37,6 +37,8 @@ class Engine:
         assert streams.text_mask is None, "padding among the words"
         assert streams.when is None, "frames that are not the first"
         inputs = [latent, level, streams.text, streams.fps]
+        if "known" in self.parts["transformer"].inputs:
+            inputs.append(streams.is_known)
         if "span" in self.parts["transformer"].inputs:
             inputs.append(torch.zeros_like(level) if span is None else span)
         (velocity,) = self.functions["transformer"]([x.float() for x in inputs])

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from inspect import signature
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,9 @@ OPSET = 18
 def exported(part: Part) -> ExportedProgram:
     """The part as a graph of PyTorch's operators."""
     varying = tuple(_varying(axes) for axes in part.inputs.values())
-    carries = len(varying) > 1 and part.name in ("decoder", "encoder")
-    shapes = (varying[0], varying[1:]) if carries else varying
+    named = [p for p in signature(part.module.forward).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    count, more = len(named), varying[len(named) :]
+    shapes = (*varying[:count], more) if more else varying
     with torch.no_grad(), _quietly():  # where gradients are wanted, attention goes another way
         return torch.export.export(part.module.eval(), part.example(), dynamic_shapes=shapes, strict=False)
 

@@ -1,7 +1,8 @@
 """What a model is cut into where PyTorch does not run it: four functions from tensors to tensors.
 
     text         ids of a prompt's words -> the tokens that the transformer reads
-    transformer  noisy latent, levels, tokens, speed (and span, for models that jump) -> velocity
+    transformer  noisy latent, levels, tokens, speed (and which frames are known, for models that are anchored to
+                 them, and span, for models that jump) -> velocity
     decoder      latent frames, what was before -> pixel frames, what is to be remembered
     encoder      pixel frames, what was before -> latent frames, what is to be remembered
 
@@ -59,6 +60,8 @@ class Part:
             return torch.randint(1, self.module.encoder.config.vocabulary, shape, generator=generator)
         if name in ("level", "span"):
             return torch.rand(shape, generator=generator)
+        if name == "known":
+            return (torch.arange(shape[1]) == 0).expand(shape).float()
         if name == "fps":
             return torch.full(shape, 15.0)
         if name == "pixels":
@@ -78,17 +81,18 @@ class Text(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Latent, level, tokens, speed and, if it jumps, span -> velocity."""
+    """Latent, level, tokens, speed, then what it takes of `known` (1 where a frame is) and span -> velocity."""
 
     def __init__(self, transformer: VideoTransformer) -> None:
         super().__init__()
         self.transformer = transformer
 
-    def forward(
-        self, latent: Tensor, level: Tensor, text: Tensor, fps: Tensor, span: Tensor | None = None
-    ) -> tuple[Tensor]:
-        nothing_known = torch.zeros_like(level, dtype=torch.bool)  # the sampler holds what is known, not the network
-        return (self.transformer(latent, level, Streams(text, None, latent, nothing_known, fps), span=span),)
+    def forward(self, latent: Tensor, level: Tensor, text: Tensor, fps: Tensor, *more: Tensor) -> tuple[Tensor]:
+        rest = list(more)
+        # The sampler holds what is known; the network has to be told only if it is anchored to it.
+        known = rest.pop(0) > 0.5 if self.transformer.config.anchored else torch.zeros_like(level, dtype=torch.bool)
+        span = rest.pop(0) if rest else None
+        return (self.transformer(latent, level, Streams(text, None, latent, known, fps), span=span),)
 
 
 class Decoder(nn.Module):
@@ -148,6 +152,8 @@ def _transformer(transformer: VideoTransformer, tokens: int) -> Part:
         "text": ("batch", tokens, transformer.config.text_width),
         "fps": ("batch",),
     }
+    if transformer.config.anchored:
+        inputs["known"] = ("batch", "frames")
     if transformer.config.spans:
         inputs["span"] = ("batch", "frames")
     return Part("transformer", Transformer(transformer), inputs, {"velocity": latent})

@@ -131,9 +131,9 @@ class VideoTransformer(nn.Module):
         block_causal = block_causal or self.config.causal
         frames, text = self.embed(latent), self.text_in(streams.text)
         if self.anchor_in is not None:
-            nearest, exists = nearest_known(streams.is_known)
-            each = torch.arange(len(latent), device=latent.device)[:, None]
-            frames = frames + self.anchor(latent[each, nearest]) * exists[:, None, None, None]
+            chosen = nearest_known(streams.is_known).to(latent)
+            known = torch.einsum("btk,bkchw->btchw", chosen, latent)
+            frames = frames + self.anchor(known) * chosen.sum(dim=-1)[:, :, None, None]
         modulation, hidden = self.level(level, gist(streams.text, streams.text_mask), span)
         turn = rotations(positions(t, rows, columns, streams.fps, streams.when), self.config.head)
         mask = joint_mask(t, rows * columns, text.shape[1], streams.text_mask, block_causal, latent.device)
@@ -182,11 +182,15 @@ def gist(text: Float[Tensor, "b n d"], mask: Bool[Tensor, "b n"] | None) -> Floa
     return (text * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
 
 
-def nearest_known(is_known: Bool[Tensor, "b t"]) -> tuple[Int[Tensor, "b t"], Bool[Tensor, " b"]]:
-    """For each frame which known frame is nearest (of two as near, the earlier), and whether there is one at all."""
+LARGEST_GAP = 2**30
+"""Farther apart than any two frames."""
+
+
+def nearest_known(is_known: Bool[Tensor, "b t"]) -> Bool[Tensor, "b t t"]:
+    """Row i marks the known frame nearest to frame i (of two as near, the earlier); nothing where none is known."""
     frame = torch.arange(is_known.shape[1], device=is_known.device)
-    far = (frame[:, None] - frame).abs() + len(frame) * ~is_known[:, None]
-    return far.argmin(dim=-1), is_known.any(dim=-1)
+    far = torch.where(is_known[:, None], (frame[:, None] - frame).abs(), LARGEST_GAP)
+    return (frame == far.argmin(dim=-1, keepdim=True)) & is_known[:, None]
 
 
 PLACE_FREQUENCIES = 8
