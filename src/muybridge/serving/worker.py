@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Literal, TypeVar
 
 import numpy as np
-from dbos import DBOS
+from dbos import DBOS, WorkflowStatus
 from jaxtyping import UInt8
 from sqlalchemy import select
 
@@ -60,7 +60,7 @@ class Worker:
         self._count = len(devices)
         for device in devices:
             self._engines.put(Engine(device))
-        self._in_hand: set[str | None] = set()
+        self._held: set[str | None] = set()
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -98,22 +98,19 @@ class Worker:
         """Names the functions that DBOS calls; it wants plain ones."""
 
         def clip(job_id: str) -> None:
-            workflow_id = DBOS.workflow_id
-            self._in_hand.add(workflow_id)
-            try:
+            with self._in_hand():
                 self.make(job_id)
-            finally:
-                self._in_hand.discard(workflow_id)
 
         def webhook(delivery_id: str) -> None:
-            for pause in PAUSES:
-                if pause:
-                    DBOS.sleep(pause)  # outlives the process
-                if attempt(delivery_id):
-                    return
+            with self._in_hand():
+                for pause in PAUSES:
+                    if pause:
+                        DBOS.sleep(pause)  # outlives the process
+                    if attempt(delivery_id):
+                        return
 
         def once(delivery_id: str) -> bool:
-            return deliver(self.database, delivery_id, self.settings.fetch_private)
+            return insist(lambda: deliver(self.database, delivery_id, self.settings.fetch_private))
 
         attempt = DBOS.step(name="deliver")(once)
         DBOS.workflow(name=f"{CLIPS}_job", max_recovery_attempts=None)(clip)
@@ -178,39 +175,47 @@ class Worker:
         finally:
             self._engines.put(engine)
 
+    @contextmanager
+    def _in_hand(self) -> Iterator[None]:
+        """While this process is at the workflow that calls."""
+        workflow_id = DBOS.workflow_id
+        self._held.add(workflow_id)
+        try:
+            yield
+        finally:
+            self._held.discard(workflow_id)
+
     def _live(self) -> None:
+        patient_until = 0.0
         while not self._stopping.wait(ALIVE_EVERY):
             try:
                 self._seen()
-                lost = self._lost()
-                if lost:
-                    log.warning("taking over the jobs of %s", ", ".join(lost))
-                    DBOS._recover_pending_workflows(lost)  # DBOS leaves this to its hosted service otherwise
-                for stray in self._strays():
-                    log.warning("job %s was given to this worker, who never heard of it: back to the queue", stray)
-                    DBOS.resume_workflow(stray, queue_name=CLIPS)
-            except AWAY as error:
-                log.warning("no sign of life can be given: %s", error)
+                if now() > patient_until:
+                    self._take_over()
+            except Exception as error:  # whatever it is, signs of life go on
+                log.warning("no sign of life could be given: %s", error, exc_info=not isinstance(error, AWAY))
+                patient_until = now() + LOST_AFTER  # the others could not give any, either
+
+    def _take_over(self) -> None:
+        """What nobody would begin: jobs of workers that are gone, and claims of our own that we never heard of."""
+        lost = self._lost()
+        if lost:
+            log.warning("taking over the jobs of %s", ", ".join(lost))
+            DBOS._recover_pending_workflows(lost)  # DBOS leaves this to its hosted service otherwise
+        for stray in self._strays():
+            log.warning("%s was given to this worker, which never heard of it: back to its queue", stray.workflow_id)
+            DBOS.resume_workflow(stray.workflow_id, queue_name=stray.queue_name)
 
     def _seen(self) -> None:
         with self.database.write() as session:
             session.merge(Meta(name=f"{_SEEN}{self.settings.worker_name}", value=str(now())))
 
-    def _strays(self) -> list[str]:
-        """Workflows that this worker claimed in a transaction whose answer got lost: nobody would begin them."""
-        claimed = DBOS.list_workflows(
-            status="PENDING",
-            name=f"{CLIPS}_job",
-            executor_id=self.settings.worker_name,
-            load_input=False,
-            load_output=False,
-        )
+    def _strays(self) -> list[WorkflowStatus]:
+        """Workflows that this worker claimed in a transaction whose answer got lost."""
+        name = self.settings.worker_name
+        claimed = DBOS.list_workflows(status="PENDING", executor_id=name, load_input=False, load_output=False)
         long_ago = 1000 * (now() - LOST_AFTER)
-        return [
-            one.workflow_id
-            for one in claimed
-            if one.workflow_id not in self._in_hand and (one.dequeued_at or one.created_at or 0) < long_ago
-        ]
+        return [one for one in claimed if one.workflow_id not in self._held and (one.dequeued_at or 0) < long_ago]
 
     def _lost(self) -> list[str]:
         """Workers that have not been seen for long; they are forgotten, so that one of us asks for their jobs."""
