@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "muybridge"
 
 ROOMS = {
+    "backends",
     "commands",
     "conditioning",
     "data",
@@ -57,10 +58,12 @@ VERBS = {
     "bench speed": "model rounds steps device json",
     "distill": "recipe teacher folder data device workers",
     "export": "model folder format precision size seconds",
+    "finetune": "model data folder steps rank lr size frames batch device",
     "generate": "prompt output image seconds size fps seed steps guidance solver variants model negative overwrite "
-    "shift guidance_low guidance_high rescale context_noise drafts draft_steps stream watermark sign disclose key",
+    "shift guidance_low guidance_high rescale context_noise drafts draft_steps stream watermark sign disclose key "
+    "last_image video strength mask control camera lora dtype allow_pickle",
     "inspect": "clip",
-    "models": "",
+    "models": "words",
     "serve": "home host port database_url public_url devices worker worker_name fetch_private signing_key",
     "simulate": "folder clips seed size frames fps processes truth",
     "train": "recipe folder data device workers",

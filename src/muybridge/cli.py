@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 import muybridge
 from muybridge.commands.admin_verbs import admin
@@ -33,6 +33,7 @@ _EXTRAS = {
     "obstore": "s3",
     "opentelemetry": "telemetry",
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript", "openvino"), "fast-cpu"),
+    **dict.fromkeys(("accelerate", "diffusers", "ftfy", "peft", "sentencepiece", "transformers"), "open-models"),
 }
 
 app = tyro.extras.SubcommandApp()
@@ -66,6 +67,15 @@ def generate(
     sign: bool = True,
     disclose: bool = True,
     key: Path | None = None,
+    last_image: Path | None = None,
+    video: Path | None = None,
+    strength: float | None = None,
+    mask: Path | None = None,
+    control: Path | None = None,
+    camera: Path | None = None,
+    lora: Annotated[tuple[str, ...], UseAppendAction] = (),
+    dtype: str | None = None,
+    allow_pickle: bool = False,
 ) -> None:
     """Turn a sentence, and a still if you have one, into a clip.
 
@@ -85,9 +95,9 @@ def generate(
         seed: The same seed gives the same clip. By default a new one each time, which is printed.
         steps: Steps from noise to clip. More are slower and a little better.
         guidance: How closely to follow the prompt; 1 is off.
-        solver: euler, heun or multistep; jump with a distilled model that does.
+        solver: euler, heun or multistep; jump with a distilled model that does. Models of others have their own.
         variants: How many clips to make, with seeds that follow each other.
-        model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
+        model: A bundled model's name, a folder, or org/name on the hub: of ours, or in diffusers' format.
         negative: What the clip shall not show.
         overwrite: Replace files that exist.
         shift: Above 1, more of the steps go where the noise is strong and the layout is decided.
@@ -103,8 +113,18 @@ def generate(
         disclose: Write the prompt and the settings into the files.
         key: A PEM file with your signing key and its certificates. By default ~/.config/muybridge/signing.pem, made
             the first time.
+        last_image: A still that becomes the last frame, with a model that takes one (`muybridge models` tells).
+        video: A clip to make over, at least as long as the new one.
+        strength: How far from it, 0 to 1; by default 0.8.
+        mask: A still that is white where the video is made anew; the rest is kept.
+        control: A clip of depth, edges or poses to keep to, as the model learnt to read them.
+        camera: JSON with a camera pose for each frame.
+        lora: A LoRA for the model, FILE or FILE:SCALE; more than one may be given.
+        dtype: float32, bfloat16 or float16; by default what this machine does best. For models of others, too.
+        allow_pickle: Open pickled weights. They can run any program: only for files whose makers you trust.
     """
-    from muybridge.commands.generate import Wish, run
+    from muybridge.commands.generate import Opening, Wish, run
+    from muybridge.commands.given import Given
     from muybridge.commands.stream import run as run_on
 
     (run_on if stream else run)(
@@ -134,6 +154,8 @@ def generate(
             sign,
             disclose,
             key,
+            Given(last_image, video, strength, mask, control, camera, lora, dtype),
+            Opening(dtype, allow_pickle, lora),
         )
     )
 
@@ -171,11 +193,17 @@ def verify(
 
 
 @app.command
-def models() -> None:
-    """List the models that come with Muybridge, with what each can make."""
+def models(words: Annotated[Positional[tuple[str, ...]], arg(metavar="[check NAME]")] = ()) -> None:
+    """List the models that come with Muybridge, and the families of open models with what each can be given.
+
+    `muybridge models check NAME` says, before anything is loaded, how much memory a clip takes and whether it fits.
+
+    Args:
+        words: Nothing, or: check and a folder, or check and org/name.
+    """
     from muybridge.commands.models import run
 
-    run()
+    run(words)
 
 
 @app.command
@@ -233,6 +261,40 @@ def train(
     from muybridge.commands.train import run
 
     run(recipe, folder or Path("runs") / recipe, data, device, workers)
+
+
+@app.command
+def finetune(
+    model: str,
+    data: Path,
+    folder: Annotated[Path, arg(aliases=["-o"])] = Path("runs/finetune"),
+    steps: int = 1000,
+    rank: int = 16,
+    lr: float = 1e-4,
+    size: str = "",
+    frames: int = 33,
+    batch: int = 1,
+    device: str | None = None,
+) -> None:
+    """Teach an open model from a folder of clips: a LoRA, which `muybridge generate --lora` and other programs read.
+
+    Ctrl-C (or a kill) loses nothing that was saved: the same command goes on where it was.
+
+    Args:
+        model: A Wan that makes clips from words: a folder, or org/name on the hub.
+        data: A folder of MP4s with captions (NAME.txt beside NAME.mp4).
+        folder: Where state, logs and lora.safetensors go.
+        steps: Steps in all.
+        rank: Of the LoRA: how much it can learn.
+        lr: Learning rate.
+        size: WIDTHxHEIGHT in pixels; by default what the family does best.
+        frames: Frames a clip, 1 + 4k.
+        batch: Clips a step.
+        device: cpu or cuda; by default what there is.
+    """
+    from muybridge.commands.finetune import run
+
+    run(model, data, folder, steps, rank, lr, size, frames, batch, device)
 
 
 @app.command

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 import muybridge
+from muybridge.backends.pipelines import Pipeline
 from muybridge.conditioning.familiarity import Familiarity, doubts
 from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
@@ -24,14 +26,26 @@ from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.sampler.drafts import drafted
 from muybridge.sampler.sample import JUMP, Settings, sample
 from muybridge.sampler.stream import stream
-from muybridge.storage import checkpoint
+from muybridge.storage import checkpoint, pipelines
+from muybridge.storage.pipelines import PipelineFolder
 from muybridge.storage.provenance import Provenance, to_metadata
 from muybridge.storage.stills import contact_sheet
 from muybridge.storage.video import write_mp4
 from muybridge.tokenizer.autoencoder import AutoencoderConfig, VideoAutoencoder
 from muybridge.transformer.model import TransformerConfig, VideoTransformer
 from muybridge.transformer.streaming import Words, advance, read
-from muybridge.types import TEMPORAL_STRIDE, Carry, Condition, Event, Latent, Sampled, Streams, Video, latent_frames
+from muybridge.types import (
+    GIVEN,
+    TEMPORAL_STRIDE,
+    Carry,
+    Condition,
+    Event,
+    Latent,
+    Sampled,
+    Streams,
+    Video,
+    latent_frames,
+)
 
 KIND = "muybridge.model"
 PARTS = ("autoencoder", "text", "transformer")
@@ -167,9 +181,11 @@ class Model:
 
     def check(self, condition: Condition) -> None:
         """ValueError, naming the nearest that would do, for what this model cannot make."""
-        for name, text in (("prompt", condition.prompt), ("negative prompt", condition.negative)):
-            if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in text):
-                raise ValueError(f"the {name} holds what is no text (NUL, or bytes that are not UTF-8): type it again")
+        _check_text(condition)
+        foreign = condition.given - {"prompt", "negative", "image", "opening"}
+        if foreign:
+            said = " and ".join(GIVEN[name] for name in sorted(foreign))
+            raise ValueError(f"{self.name} does not take {said}: `muybridge models` lists families that do")
         side = self.autoencoder.config.spatial_stride * self.transformer.config.patch
         frames = latent_frames(condition.frames)
         sides = (condition.width, condition.height)
@@ -230,6 +246,7 @@ class Model:
             width=condition.width,
             fps=condition.fps,
             image=image,
+            given=_fingerprints(condition),
             version=muybridge.__version__,
         )
 
@@ -257,6 +274,58 @@ class Model:
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+
+class OpenModel(Model):
+    """A model of others, in diffusers' format, behind the same interface: its pipeline is tokenizer, text encoder,
+    transformer and sampler in one. What only models of ours have is refused with a sentence.
+    """
+
+    def __init__(self, pipeline: Pipeline, known_by: str, device: torch.device, dtype: torch.dtype) -> None:
+        self.pipeline, self.name, self.hash = pipeline, pipeline.name, known_by
+        self.device, self.dtype, self.settings = device, dtype, pipeline.settings
+        family = pipeline.family
+        trained = {"frames": family.frames, "height": family.height, "width": family.width, "fps": family.fps}
+        self.config = {"kind": "diffusers", "trained": trained, "learnt_from": f"what its makers say ({family.name})"}
+        self.card = f"{family.name}: {family.licence}. What is made may be sold: {family.commerce}."
+        self.familiarity = None
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in ("autoencoder", "text", "transformer", "vocabulary"):
+            raise ValueError(f"{self.name} is a model of others and has no {name} of ours: give a model of Muybridge")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def sample(self, condition: Condition, seeds: Sequence[int], settings: Settings) -> Iterator[Event]:
+        """The events of its pipeline; the last one's latent is the frames themselves. Stop iterating to cancel."""
+        yield from self.pipeline.sample(condition, seeds, settings)
+
+    def decode(self, latent: Latent) -> Video:
+        """Its pipeline has decoded them already."""
+        return Video(latent.frames, latent.fps)
+
+    def check(self, condition: Condition) -> None:
+        """ValueError, naming what would do or which families can, for what this model cannot make."""
+        _check_text(condition)
+        self.pipeline.check(condition)
+
+    def check_shape(self, condition: Condition) -> None:
+        """ValueError, naming the nearest that would do, for a length, size or speed that it cannot make."""
+        _check_text(condition)
+        self.pipeline.check_shape(condition)
+
+    def check_solver(self, settings: Settings) -> None:
+        """ValueError for a setting that its pipeline would ignore."""
+        self.pipeline.check_settings(settings)
+
+    def stream(self, condition: Condition, seed: int = 0, settings: Settings | None = None) -> Stream:
+        """Models of others make whole clips."""
+        raise ValueError(
+            f"{self.name} cannot stream, it makes whole clips: leave streaming off, or take a causal model"
+        )
+
+    def frames_near(self, count: float) -> int:
+        """The possible length in frames that is nearest to `count`."""
+        return self.pipeline.family.frames_near(count)
 
 
 class Stream:
@@ -312,17 +381,46 @@ class Stream:
         return advance(self.model.transformer, latent, level, self._words, self._fps, carry, span, remember)
 
 
-def load(model: str | Path = "nano", device: str | None = None, dtype: torch.dtype | None = None) -> Model:
-    """The model of a checkpoint: a bundled name, a folder, or "org/name" on the hub.
+def load(
+    model: str | Path = "nano",
+    device: str | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    allow_pickle: bool = False,
+    loras: Sequence[str] = (),
+) -> Model:
+    """The model of a checkpoint: a bundled name, a folder, or "org/name" on the hub; ours, or a pipeline of diffusers.
 
-    device  "cpu", "cuda", …; by default the best there is
-    dtype   of the matrix products; by default bfloat16 where the processor multiplies it fast, else float32
+    device        "cpu", "cuda", …; by default the best there is
+    dtype         of the matrix products; by default bfloat16 where the processor multiplies it fast, else float32
+    loras         files of LoRAs for it, "path" or "path:scale"
+    allow_pickle  open weights that are pickled, which can run any program: only for files whose makers you trust
     """
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    pipeline = pipelines.find(model, allow_pickle)
+    if pipeline is not None:
+        return _open(pipeline, str(model), where, dtype, loras)
+    if loras:
+        raise ValueError(f"LoRAs are for models in diffusers' format, and {model} is one of Muybridge: leave them out")
     found = checkpoint.load(model)
     if found.config["kind"] != KIND:
         raise ValueError(f"{model} holds a {found.config['kind']}, not a {KIND}: give a model that generates")
     return Model(found, str(model), where, dtype or _fast_dtype(where))
+
+
+def _open(
+    found: PipelineFolder, name: str, device: torch.device, dtype: torch.dtype | None, loras: Sequence[str]
+) -> OpenModel:
+    from muybridge.backends import lora
+    from muybridge.backends.opening import open_pipeline
+
+    chosen = [lora.read(text) for text in loras]
+    dtype = dtype or (_fast_dtype(device) if device.type == "cuda" else torch.float32)
+    pipe = open_pipeline(found, device, dtype)
+    lora.add(pipe, name, chosen)
+    digests = [found.digest, *(one.digest for one in chosen)]
+    known = hashlib.sha256("\0".join(digests).encode()).hexdigest() if chosen else found.digest
+    return OpenModel(Pipeline(pipe, name), known[:12], device, dtype)
 
 
 def save_model(
@@ -375,11 +473,30 @@ def save_model(
     checkpoint.save(folder, config, tensors, card, {"vocabulary.json": vocabulary.to_json()})
 
 
+def _fingerprints(condition: Condition) -> str:
+    """What was given beside words and first frames, as JSON: name -> SHA-256 of its values; "" if there was nothing."""
+    known = {name: getattr(condition, name) for name in ("suffix", "video", "mask", "control", "camera", "intrinsics")}
+    found: dict[str, str | float] = {
+        name: hashlib.sha256(np.ascontiguousarray(value.cpu().numpy()).tobytes()).hexdigest()
+        for name, value in known.items()
+        if value is not None
+    }
+    if condition.video is not None:
+        found["strength"] = condition.strength
+    return json.dumps(found, sort_keys=True) if found else ""
+
+
 def _halved(module: nn.Module) -> dict[str, Tensor]:
     """Weights as float16, which is finer than the bfloat16 they are multiplied in, and half the size."""
     return {
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in module.state_dict().items()
     }
+
+
+def _check_text(condition: Condition) -> None:
+    for name, text in (("prompt", condition.prompt), ("negative prompt", condition.negative)):
+        if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in text):
+            raise ValueError(f"the {name} holds what is no text (NUL, or bytes that are not UTF-8): type it again")
 
 
 def to_uint8(frames: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import TypeAlias
 
 import torch
@@ -66,6 +67,13 @@ class Condition:
     fps       frames a second
     prefix    the first frames where they are given (one: image to video; 1 + 4k: the clip is extended),
               of shape (t, 3, h, w) in [-1, 1]
+    suffix    the last frames where they are given, likewise
+    video     a clip that is made over, of as many frames, likewise; it enters at the level `strength`
+    strength  0 … 1: how much of `video` becomes noise: 1 leaves nothing of it
+    mask      where `video` is made anew (True); elsewhere it is kept
+    control   pictures of the structure to keep (depth, edges, poses), as the model at hand learnt to read them
+    camera    a pose for each frame, camera to world; x right, y down, z forward
+    intrinsics  of that camera: fx, fy, cx, cy in pixels
     """
 
     prompt: str = ""
@@ -75,6 +83,45 @@ class Condition:
     width: int = 128
     fps: float = 15.0
     prefix: Float[Tensor, "t 3 h w"] | None = None
+    suffix: Float[Tensor, "_ 3 h w"] | None = None
+    video: Float[Tensor, "_ 3 h w"] | None = None
+    strength: float = 0.8
+    mask: Bool[Tensor, "_ h w"] | None = None
+    control: Float[Tensor, "_ 3 h w"] | None = None
+    camera: Float[Tensor, "_ 4 4"] | None = None
+    intrinsics: Float[Tensor, " 4"] | None = None
+
+    @property
+    def given(self) -> frozenset[str]:
+        """What is known of the clip, in the words that `GIVEN` explains."""
+        known = {
+            "prompt": bool(self.prompt),
+            "negative": bool(self.negative),
+            "image": self.prefix is not None and len(self.prefix) == 1,
+            "opening": self.prefix is not None and len(self.prefix) > 1,
+            "ending": self.suffix is not None,
+            "video": self.video is not None,
+            "mask": self.mask is not None,
+            "control": self.control is not None,
+            "camera": self.camera is not None,
+        }
+        return frozenset(name for name, is_given in known.items() if is_given)
+
+
+GIVEN: Mapping[str, str] = MappingProxyType(
+    {
+        "prompt": "a prompt",
+        "negative": "a negative prompt",
+        "image": "a first frame",
+        "opening": "several first frames",
+        "ending": "last frames",
+        "video": "a video to make over",
+        "mask": "a mask of what to make anew",
+        "control": "a control video",
+        "camera": "a camera path",
+    }
+)
+"""What a Condition may hold, for people; a model takes some of it."""
 
 
 @dataclass(frozen=True)

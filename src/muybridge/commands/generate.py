@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from rich.console import Console
 
+from muybridge.commands.given import Given, filled
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of, size_of
 from muybridge.commands.progress import Bar
 from muybridge.conditioning.vocabulary import LONGEST_PROMPT
-from muybridge.generate import Clip, Model, load
+from muybridge.generate import Clip, Model, OpenModel, load
 from muybridge.sampler.sample import Settings
 from muybridge.storage import credentials
 from muybridge.storage.credentials import Credentials
@@ -23,6 +25,21 @@ from muybridge.storage.stills import contact_sheet, fit, read_still
 from muybridge.types import TEMPORAL_STRIDE, Condition
 
 T = TypeVar("T")
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a model is opened, where that was said."""
+
+    dtype: str | None = None
+    allow_pickle: bool = False
+    lora: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,8 @@ class Wish:
     sign: bool = True
     disclose: bool = True
     key: Path | None = None
+    given: Given = field(default_factory=Given)
+    opening: Opening = field(default_factory=Opening)
 
 
 def run(wish: Wish) -> None:
@@ -67,10 +86,11 @@ def run(wish: Wish) -> None:
     outputs = outputs_of(wish.output, wish.prompt, len(seeds), wish.overwrite)
     signer = signer_of(wish)
     with notes.status(f"opening {wish.model}"):
-        model = load(wish.model)
+        model = opened(wish)
     condition = condition_of(wish, model)
     settings = settings_of(wish, model.settings)
     model.check(condition)
+    model.check_solver(settings)
     still = None if wish.image is None else wish.image.read_bytes()
     for sentence in [*warnings(wish, condition, model), *unread(wish, settings)]:
         notes.print(f"note: {sentence}", markup=False, style="yellow", soft_wrap=True)
@@ -92,25 +112,47 @@ def run(wish: Wish) -> None:
     print(f"made           {what}, {settings.steps} steps, in {time.perf_counter() - began:.1f} s")
 
 
+def opened(wish: Wish) -> Model:
+    """The model, opened as was asked for."""
+    name = wish.opening.dtype
+    if name is not None and name not in DTYPES:
+        raise ValueError(f"--dtype is {name!r}: take one of {', '.join(DTYPES)}")
+    dtype = None if name is None else DTYPES[name]
+    return load(wish.model, None, dtype, allow_pickle=wish.opening.allow_pickle, loras=wish.opening.lora)
+
+
 def condition_of(wish: Wish, model: Model) -> Condition:
     """The wish as a Condition; what was not said is what the model was trained on."""
     trained = model.config["trained"]
     fps = float(trained["fps"] if wish.fps is None else wish.fps)
     width, height = size_of(wish.size) if wish.size else (trained["width"], trained["height"])
-    frames = trained["frames"] if wish.seconds is None else frames_of(wish.seconds, fps)
+    frames = trained["frames"] if wish.seconds is None else frames_of(wish.seconds, fps, near_of(model))
     condition = Condition(wish.prompt, wish.negative, frames, height, width, fps)
-    model.check(condition)
+    if isinstance(model, OpenModel):
+        model.check_shape(condition)
+    else:
+        model.check(condition)
     prefix = None if wish.image is None else fit(read_still(wish.image), height, width)[None]
-    return replace(condition, prefix=prefix)
+    return filled(replace(condition, prefix=prefix), wish.given)
 
 
-def frames_of(seconds: float, fps: float) -> int:
-    """The number of frames, 1 + 4k, that plays nearest to `seconds`."""
+def one_and_fours(count: float) -> int:
+    """The number of the form 1 + 4k that is nearest to `count`."""
+    return 1 + TEMPORAL_STRIDE * max(0, round((count - 1) / TEMPORAL_STRIDE))
+
+
+def frames_of(seconds: float, fps: float, near: Callable[[float], int] = one_and_fours) -> int:
+    """The number of frames that plays nearest to `seconds`; `near` tells the possible one nearest to any."""
     if not 0 < seconds <= 3600:
         raise ValueError(f"--seconds is {seconds:g}: take more than 0 and at most 3600")
     if not 0 < fps <= 1000:
         raise ValueError(f"--fps is {fps:g}: take more than 0 and at most 1000")
-    return 1 + TEMPORAL_STRIDE * max(0, round((seconds * fps - 1) / TEMPORAL_STRIDE))
+    return near(seconds * fps)
+
+
+def near_of(model: Model) -> Callable[[float], int]:
+    """How long the model's clips can be."""
+    return model.frames_near if isinstance(model, OpenModel) else one_and_fours
 
 
 def settings_of(wish: Wish, default: Settings) -> Settings:
@@ -137,6 +179,8 @@ def _or(said: T | None, otherwise: T) -> T:
 def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
     """What the model will not do as one might expect: each a sentence."""
     name = Path(model.name).name
+    if isinstance(model, OpenModel):
+        return []
     found = [*_words("prompt", condition.prompt, model), *_words("negative prompt", condition.negative, model)]
     trained = model.config["trained"]
     if (condition.width, condition.height) != (trained["width"], trained["height"]):
@@ -196,7 +240,8 @@ def signer_of(wish: Wish) -> Credentials | None:
 
 def _save(clip: Clip, output: Path, wish: Wish, signer: Credentials | None, still: bytes | None) -> Provenance:
     """Clip and contact sheet, marked and signed as was asked for; returns what was written of how it was made."""
-    made = replace(clip.provenance, image_name="" if wish.image is None else str(wish.image))
+    name = "" if wish.image is None else str(wish.image)
+    made = replace(clip.provenance, image_name=name, options=wish.given.options())
     frames, made = publish(output, clip.frames, made, signer, mark=wish.watermark, disclose=wish.disclose, still=still)
     title = wish.prompt if wish.disclose else ""
     contact_sheet(frames, sheet_of(output), fps=made.fps, most=9, title=title)

@@ -18,6 +18,7 @@ from muybridge.commands.generate import (
     Wish,
     condition_of,
     frames_of,
+    opened,
     settings_of,
     signer_of,
     told,
@@ -26,7 +27,6 @@ from muybridge.commands.generate import (
 )
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of
 from muybridge.commands.progress import WIDEST, picture
-from muybridge.generate import load
 from muybridge.storage import watermark
 from muybridge.storage.provenance import Provenance, to_metadata, to_plain_metadata
 from muybridge.storage.publish import marked, sign
@@ -46,7 +46,7 @@ def run(wish: Wish) -> None:
     (output,) = outputs_of(wish.output, wish.prompt, 1, wish.overwrite)
     signer = signer_of(wish)
     with notes.status(f"opening {wish.model}"):
-        model = load(wish.model)
+        model = opened(wish)
     endless = replace(wish, seconds=None)
     condition, settings = condition_of(endless, model), settings_of(wish, model.settings)
     still = None if wish.image is None else wish.image.read_bytes()

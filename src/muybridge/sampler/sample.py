@@ -29,6 +29,9 @@ SOLVERS: Mapping[str, Solver] = MappingProxyType({"euler": euler, "heun": heun, 
 JUMP = "jump"
 """No solver of a velocity: the model itself tells the mean velocity of every step, however long."""
 
+OWN = "own"
+"""No solver of ours: the scheduler that came with a model of others."""
+
 LARGEST_SEED = 2**64 - 1
 
 T = TypeVar("T")
@@ -61,7 +64,8 @@ class Settings:
 
     steps              steps from noise to data
     solver             "euler", "heun" (two evaluations a step) or "multistep" (Adams-Bashforth 2, one evaluation);
-                       "jump": the model tells the mean velocity of each step itself, as distilled students do
+                       "jump": the model tells the mean velocity of each step itself, as distilled students do;
+                       "own": the scheduler that an open model came with
     guidance           scale of classifier-free guidance; 1 = off, at half the cost
     guidance_interval  (low, high]: guidance is applied at times t in it, off outside, at half the cost there
     guidance_rescale   0 … 1: how far the contrast that guidance adds is taken back
@@ -87,9 +91,8 @@ class Settings:
     def __post_init__(self) -> None:
         low, high = self.guidance_interval
         _require(self.steps >= 1, f"steps is {self.steps}: take at least 1")
-        _require(
-            self.solver in {*SOLVERS, JUMP}, f"solver is {self.solver!r}: take one of {', '.join([*SOLVERS, JUMP])}"
-        )
+        solvers = [*SOLVERS, JUMP, OWN]
+        _require(self.solver in solvers, f"solver is {self.solver!r}: take one of {', '.join(solvers)}")
         _require(0 <= self.guidance < math.inf, f"guidance is {self.guidance}: take 0 or more (1 is off)")
         _require(
             self.solver != JUMP or self.guidance == 1,

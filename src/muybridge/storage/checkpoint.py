@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -122,7 +122,7 @@ def load(path_or_name: AnyPath) -> Checkpoint:
     if not tensors:
         raise ValueError(f"the checkpoint {folder} has no *{_WEIGHTS} files: copy or download it again, whole")
     for part in tensors:
-        _check_header(folder / f"{part}{_WEIGHTS}")
+        check_header(folder / f"{part}{_WEIGHTS}")
     names = sorted(file.name for file in folder.glob("*.json") if file.name != _CONFIG)
     files = {name: _read_text(folder / name) for name in names}
     card = _read_text(folder / _CARD) if (folder / _CARD).exists() else ""
@@ -167,7 +167,7 @@ def load_tensors(path: AnyPath) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read one safetensors file: tensors on the CPU, and `meta`. ValueError if it is missing or damaged."""
     from safetensors import SafetensorError, safe_open
 
-    _check_header(Path(path))
+    check_header(Path(path))
     try:
         with safe_open(str(path), framework="pt") as file:
             meta = file.metadata() or {}
@@ -196,7 +196,8 @@ def _apart(tensors: Tensors) -> dict[str, Tensor]:
     return plain
 
 
-def _check_header(file: Path) -> None:
+def check_header(file: Path) -> None:
+    """ValueError if a safetensors file is missing, cut off or damaged; reads its first bytes only."""
     from safetensors import SafetensorError, safe_open
 
     if not os.path.isfile(file):
@@ -222,15 +223,24 @@ def _find(path_or_name: AnyPath) -> Path:
         raise ValueError(f"{name} is a file, and a checkpoint is a folder: give the folder it lies in")
     if name in bundled():
         return Path(str(resources.files("muybridge"))) / "weights" / name
-    if _HUB_NAME.fullmatch(name):
-        return _fetched(name)
+    if is_hub_name(name):
+        return fetched(name, ["*.json", f"*{_WEIGHTS}", _CARD])
     known = ", ".join(bundled()) or "none"
     raise ValueError(
         f"there is no checkpoint {name[:200]!r}: give a folder, a bundled name ({known}), or org/name on the hub"
     )
 
 
-def _fetched(name: str) -> Path:
+def is_hub_name(name: str) -> bool:
+    """Whether it has the form org/name."""
+    return _HUB_NAME.fullmatch(name) is not None
+
+
+def fetched(name: str, wanted: Sequence[str]) -> Path:
+    """The folder of a model on the hub, with the files that match one of `wanted`; downloaded once, then kept.
+
+    ValueError, with the mend, where it cannot be had.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -240,9 +250,8 @@ def _fetched(name: str) -> Path:
         RepositoryNotFoundError,
     )
 
-    wanted = ["*.json", f"*{_WEIGHTS}", _CARD]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
+        return Path(snapshot_download(name, allow_patterns=list(wanted)))
     except GatedRepoError as error:
         said = "the hub only gives it to accounts with access: ask for it on its page, then run `hf auth login`"
         raise ValueError(f"cannot fetch {name}: {said}") from error
@@ -250,12 +259,26 @@ def _fetched(name: str) -> Path:
         said = "there is neither such a folder here nor such a model on the hub: check the name"
         raise ValueError(f"cannot fetch {name}: {said}") from error
     except LocalEntryNotFoundError as error:
+        kept = _kept()
+        here = f" or one that was fetched before ({_few(kept)})" if kept else ""
         said = (
-            "there is no such folder here, and the hub cannot be reached: connect, or give a folder or a bundled name"
+            "there is no such folder here, and the hub cannot be reached: connect, or give a folder, a bundled name"
+            f"{here or ', or a model that was fetched before (there is none)'}"
         )
         raise ValueError(f"cannot fetch {name}: {said}") from error
     except (HfHubHTTPError, OSError) as error:
         raise ValueError(f"cannot fetch {name}: {error}: try again later, or give a folder") from error
+
+
+def _kept() -> list[str]:
+    """Names of the models that were fetched from the hub before."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        return sorted(kept.repo_id for kept in scan_cache_dir().repos if kept.repo_type == "model")
+    except CacheNotFound:
+        return []
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class Provenance:
     frames, height, width, fps   frames in all, pixels, frames a second
     stream       made frame by frame; its frames are 0 where nobody said beforehand how long it would go on
     image        SHA-256 of the still it started from, "" if there was none; image_name  what that file was called
+    given        what else it started from, as JSON: name -> SHA-256 of the values, or a number; "" if nothing
+    options      the words of the command that gave it, as JSON list: --video, walk.mp4, ...
     version      of Muybridge
     watermark    version of the mark in the pixels, 0 if there is none, which is what earlier files do not say
     """
@@ -55,6 +57,8 @@ class Provenance:
     draft_steps: int | None = None
     watermark: int = 0
     stream: bool = False
+    given: str = ""
+    options: str = ""
 
 
 def to_metadata(provenance: Provenance) -> dict[str, str]:
@@ -76,7 +80,7 @@ def _as_typed(name: str, value: Any) -> Any:
 def discreet(provenance: Provenance) -> Provenance:
     """Without the words and the names of files and folders."""
     last = provenance.model.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    return replace(provenance, prompt="", negative="", image_name="", model=last)
+    return replace(provenance, prompt="", negative="", image_name="", options="", model=last)
 
 
 def to_plain_metadata(provenance: Provenance) -> dict[str, str]:
@@ -91,7 +95,7 @@ def digest(provenance: Provenance) -> bytes:
     What has its default is left out, so that a field that is added later changes nothing for the clips of before.
     """
     defaults = {field.name: field.default for field in fields(Provenance)}
-    aside = {"model", "image_name", "version", "watermark"}
+    aside = {"model", "image_name", "options", "version", "watermark"}
     content = {
         name: _as_typed(name, value)
         for name, value in asdict(provenance).items()
@@ -148,6 +152,7 @@ def command(provenance: Provenance, output: str = "out.mp4") -> str:
         "muybridge",
         "generate",
         *_option_words(options),
+        *(_words_of(made.options)),
         *([] if made.watermark else ["--no-watermark"]),
         *(["--stream"] if made.stream else []),
         "-o",
@@ -159,6 +164,15 @@ def command(provenance: Provenance, output: str = "out.mp4") -> str:
         if word != _plain(word, keep_newlines=True):
             raise ValueError(f"no command line can carry {word[:40]!r}: make this clip again from Python")
     return shlex.join(words)
+
+
+def _words_of(options: str) -> list[str]:
+    """The words of further options; none if they are damaged: a file's metadata is not to be trusted with a shell."""
+    try:
+        words = json.loads(options) if options else []
+    except (ValueError, RecursionError):
+        return []
+    return [str(word) for word in words] if isinstance(words, list) else []
 
 
 def _option_words(options: Mapping[str, str]) -> list[str]:
