@@ -84,7 +84,7 @@ def memory(width: int, layers: int, side: int, frames: int) -> dict[str, float]:
     import tiny_pipelines
     from diffusers import AutoencoderKLWan
 
-    from muybridge.backends.memory import need
+    from muybridge.backends.memory import needs
     from muybridge.storage import pipelines
 
     transformer = tiny_pipelines.wan_transformer(
@@ -99,7 +99,7 @@ def memory(width: int, layers: int, side: int, frames: int) -> dict[str, float]:
         WanPipeline(**parts).save_pretrained(folder)
         found = pipelines.find(folder)
         assert found is not None
-        wants = need(found, "float32", frames, side, side)
+        wants = needs(found, frames, side, side)["float32"]
         words = [sys.executable, "-c", CHILD, folder, str(frames), str(side)]
         measured = int(subprocess.check_output(words, text=True, env={**os.environ, "MALLOC_TRIM_THRESHOLD_": "0"}))
     estimated = wants.resident

@@ -50,7 +50,7 @@ CASES = {
     "Wan, both ends": Case(tiny.wan_ends, text(9, 32), ("image", "image ending"), save=False),
     "Wan VACE": Case(tiny.wan_vace, text(9, 32), ("", "image ending", "opening", "video mask", "control")),
     "LTX": Case(tiny.ltx, text(9, 32, 25.0), ("", "image", "opening", "ending", "image ending")),
-    "LTX-2": Case(tiny.ltx2, text(9, 64, 24.0), ("", "image", "opening", "image ending")),
+    "LTX-2": Case(tiny.ltx2, text(17, 64, 24.0), ("", "image", "opening", "image ending")),
     "HunyuanVideo": Case(tiny.hunyuan, text(9, 32, 24.0)),
     "HunyuanVideo 1.5": Case(tiny.hunyuan15, text(9, 16, 24.0)),
     "SkyReels": Case(tiny.skyreels, text(9, 32, 24.0), ("", "image", "image ending")),

@@ -18,7 +18,7 @@ from test_backends_families import condition, noise, text
 import muybridge
 from muybridge import cli
 from muybridge.backends import lora
-from muybridge.backends.memory import need
+from muybridge.backends.memory import needs
 from muybridge.backends.pipelines import Pipeline
 from muybridge.commands.models import markdown
 from muybridge.generate import OpenModel
@@ -240,6 +240,8 @@ def test_ours_refuse_what_only_others_take(tiny_model: Path) -> None:
     model = muybridge.load(tiny_model, "cpu")
     with pytest.raises(ValueError, match="does not take last frames: `muybridge models` lists"):
         model.check(muybridge.Condition("a ball", suffix=noise(1, 128)))
+    with pytest.raises(ValueError, match="has no scheduler of its own: take euler"):
+        model.generate(muybridge.Condition("a ball"), settings=muybridge.Settings(2, "own"))
 
 
 def test_what_others_lack_of_ours_is_told(wan: Path) -> None:
@@ -262,12 +264,12 @@ def test_models_are_listed_and_checked(wan: Path, capsys: pytest.CaptureFixture[
 def test_weights_are_counted_as_they_are(wan: Path) -> None:
     found = pipelines.find(wan)
     assert found is not None
-    parts = need(found, "float32", 9, 32, 32).parts
+    wants = needs(found, 9, 32, 32)
+    parts, halved = wants["float32"].parts, wants["bfloat16"].parts
     pipe = tiny.wan()
     for name, size in parts.items():
         network = getattr(pipe, name)
         assert size == sum(weights.numel() for weights in network.parameters()) * 4, name
-    halved = need(found, "bfloat16", 9, 32, 32).parts
     assert halved["transformer"] * 2 == parts["transformer"]
     assert halved["vae"] == parts["vae"]  # that of Wan stays exact
 

@@ -24,7 +24,7 @@ from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.sampler.drafts import drafted
-from muybridge.sampler.sample import JUMP, Settings, sample
+from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
 from muybridge.sampler.stream import stream
 from muybridge.storage import checkpoint, pipelines
 from muybridge.storage.pipelines import PipelineFolder
@@ -206,6 +206,8 @@ class Model:
 
     def check_solver(self, settings: Settings) -> None:
         """ValueError if the model cannot be sampled so."""
+        if settings.solver == OWN:
+            raise ValueError(f"{self.name} has no scheduler of its own: take {', '.join(SOLVERS)}")
         if settings.solver == JUMP and not self.transformer.config.spans:
             raise ValueError(
                 f"{self.name} cannot jump, it tells velocities of a moment only: take euler, heun or multistep, or "

@@ -55,18 +55,22 @@ class Need:
         return max(max(largest.values(), default=0) + self.sampling, self.parts.get("vae", 0) + self.decoding)
 
 
-def need(found: PipelineFolder, precision: str, frames: int, height: int, width: int) -> Need:
-    """What a clip of this shape takes of memory with weights of this precision; nothing is loaded."""
+def needs(found: PipelineFolder, frames: int, height: int, width: int) -> dict[str, Need]:
+    """What a clip of this shape takes of memory, for each precision of the weights; nothing is loaded."""
     known = family_of(found.pipeline)
     assert known is not None, f"{found.pipeline} is in no family"
-    size = PRECISIONS[precision]
     counts = {part: sum(_count(file) for file in files) for part, files in found.weights.items()}
-    exact = {"vae"} if known.vae_float32 or precision == "float32" else set()
-    parts = {part: count * (4 if part in exact else size) for part, count in counts.items()}
-    compute = max(2, size)
     latent = _latent(found, known, frames, height, width)
-    decoding = _decoding(found, latent, 4 if "vae" in exact else compute)
-    return Need(parts, _sampling(found, latent, compute), decoding + frames * height * width * 3 * 4 * 2)
+    decoded, tokens = _decoding(found, latent), _sampling(found, latent)
+    shown = frames * height * width * 3 * 4 * 2  # the clip itself, as the pipeline has it and as it is given out
+    made: dict[str, Need] = {}
+    for precision, size in PRECISIONS.items():
+        exact = {"vae"} if known.vae_float32 else set()
+        parts = {part: count * (4 if part in exact else size) for part, count in counts.items()}
+        compute = max(2, size)
+        decoding = decoded * (4 if exact else compute)
+        made[precision] = Need(parts, tokens * compute, decoding + shown)
+    return made
 
 
 def _count(file: Path) -> int:
@@ -89,8 +93,8 @@ def _latent(found: PipelineFolder, known: Family, frames: int, height: int, widt
     return channels, 1 + (frames - 1) // stride, max(1, height // side), max(1, width // side)
 
 
-def _sampling(found: PipelineFolder, latent: tuple[int, ...], size: int) -> int:
-    """What a step of the transformer holds, for the prompt and the negative one."""
+def _sampling(found: PipelineFolder, latent: tuple[int, ...]) -> int:
+    """Numbers that a step of the transformer holds."""
     part = next((name for name in ("transformer", "unet") if name in found.settings), None)
     settings = found.settings.get(part or "", {})
     heads, per_head = settings.get("num_attention_heads"), settings.get("attention_head_dim")
@@ -104,11 +108,11 @@ def _sampling(found: PipelineFolder, latent: tuple[int, ...], size: int) -> int:
     )
     _, frames, height, width = latent
     tokens = math.ceil(frames / time) * math.ceil(height / rows) * math.ceil(width / columns)
-    return tokens * features * _LIVE_WIDTHS * size
+    return tokens * features * _LIVE_WIDTHS
 
 
-def _decoding(found: PipelineFolder, latent: tuple[int, ...], size: int) -> int:
-    """The most that is alive while the autoencoder decodes."""
+def _decoding(found: PipelineFolder, latent: tuple[int, ...]) -> int:
+    """The most numbers that are alive while the autoencoder decodes."""
     import diffusers
 
     settings = {name: value for name, value in found.settings["vae"].items() if not name.startswith("_")}
@@ -121,15 +125,15 @@ def _decoding(found: PipelineFolder, latent: tuple[int, ...], size: int) -> int:
         try:
             vae.decode(z)
         except (TypeError, NotImplementedError, RuntimeError, ValueError):
-            return _roughly(found, latent, size)
-    return alive.most * size // 4 * (1 if moving else latent[1])
+            return _roughly(found, latent)
+    return alive.most // 4 * (1 if moving else latent[1])
 
 
-def _roughly(found: PipelineFolder, latent: tuple[int, ...], size: int) -> int:
+def _roughly(found: PipelineFolder, latent: tuple[int, ...]) -> int:
     """For decoders that cannot be rehearsed: four feature maps of full size, of the narrowest block."""
     widths = found.settings["vae"].get("block_out_channels") or [found.settings["vae"].get("base_dim", 96)]
     _, frames, height, width = latent
-    return 4 * min(widths) * frames * height * width * 64 * size
+    return 4 * min(widths) * frames * height * width * 64
 
 
 class _Alive(TorchDispatchMode):

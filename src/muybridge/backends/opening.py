@@ -56,10 +56,10 @@ def _place(pipe: Any, found: PipelineFolder, known: Family, device: torch.device
     if device.type != "cuda":
         pipe.to(device)
         return
-    from muybridge.backends.memory import need
+    from muybridge.backends.memory import needs
 
     precision = "float32" if dtype == torch.float32 else "bfloat16"
-    wants = need(found, precision, known.frames, known.height, known.width)
+    wants = needs(found, known.frames, known.height, known.width)[precision]
     free = torch.cuda.mem_get_info(device)[0]
     if wants.resident <= free:
         pipe.to(device)

@@ -21,7 +21,7 @@ def run(words: Sequence[str]) -> None:
     console = Console(highlight=False)
     if not words:
         _bundled(console)
-        console.print(table(), soft_wrap=False)
+        console.print(table())
         console.print(
             "Models of these families in diffusers' format: --model FOLDER or --model org/name.", markup=False
         )
@@ -48,10 +48,12 @@ def _bundled(console: Console) -> None:
 
 
 def table() -> Table:
-    """The families, and what each can take beside words."""
-    made = Table("family", *COLUMNS, "licence", "sold", title="open models: what can be given beside a prompt")
+    """The families, and what each can take beside words; narrow enough for any terminal."""
+    made = Table("family", "takes, beside words", "licence; may what is made be sold?", title="open models of others")
     for family in FAMILIES:
-        made.add_row(family.name, *marks(family), family.licence, family.commerce)
+        taken = ", ".join(name for name in COLUMNS if name in family.takes)
+        words = "" if "prompt" in family.takes else " (no words)"
+        made.add_row(f"{family.name}{words}", taken or "-", f"{family.licence}; {family.commerce}")
     return made
 
 
@@ -75,7 +77,7 @@ def markdown() -> str:
 
 def check(console: Console, name: str) -> None:
     """Reads settings and headers only, and says what a clip takes, where it fits, and which options make it fit."""
-    from muybridge.backends.memory import PRECISIONS, need
+    from muybridge.backends.memory import needs
     from muybridge.backends.opening import family
     from muybridge.storage import pipelines
 
@@ -94,8 +96,7 @@ def check(console: Console, name: str) -> None:
     made = f"a clip of {known.frames} frames of {known.width}x{known.height} takes (GiB), {where} has {free / GIB:.1f}"
     table = Table("precision", "weights", "sampling", "decoding", "all at once", "a part at a time", title=made)
     advice = []
-    for precision in PRECISIONS:
-        wants = need(found, precision, *shape)
+    for precision, wants in needs(found, *shape).items():
         sizes = (sum(wants.parts.values()), wants.sampling, wants.decoding, wants.resident, wants.offloaded)
         table.add_row(precision, *(f"{size / GIB:.2f}" for size in sizes))
         if precision in ("float32", "bfloat16"):
