@@ -29,6 +29,7 @@ _EXTRAS = {
     "fastapi_offline": "serve",
     "sqlalchemy": "serve",
     "uvicorn": "serve",
+    "ray": "cluster",
     "psycopg": "postgres",
     "obstore": "s3",
     "opentelemetry": "telemetry",
@@ -417,6 +418,41 @@ def work(
     from muybridge.serving.settings import settings_of
 
     run(settings_of(**said))
+
+
+@app.command
+def cluster(
+    home: Path | None = None,
+    database_url: str | None = None,
+    address: str | None = None,
+    fewest: int = 1,
+    most: int = 4,
+    gpus: float = 1.0,
+    cpus: float = 1.0,
+    fetch_private: bool = False,
+    signing_key: Path | None = None,
+) -> None:
+    """Make the clips that a server has accepted on many machines: Ray Serve adds and removes engines as jobs come in.
+
+    Servers are started beside it with `muybridge serve --no-worker`. docs/deploy.md has the whole picture.
+
+    Args:
+        home: The server's folder, which all machines reach under this name.
+        database_url: The server's database; by default a SQLite file in HOME, which is for one machine.
+        address: Of a Ray cluster: auto for the one that this machine is part of. By default one of this machine alone.
+        fewest: Replicas that are kept while there is nothing to do.
+        most: Replicas when there is much to do.
+        gpus: Of each replica: 0 for none, 0.5 for two replicas on one GPU, 2 for two jobs at a time.
+        cpus: Of each replica, as Ray counts them.
+        fetch_private: Send webhooks to private addresses and plain http.
+        signing_key: PEM file that signs what is made, which all machines reach; by default one that is made in HOME.
+    """
+    from muybridge.commands.cluster import run
+    from muybridge.serving.cluster import Replicas
+    from muybridge.serving.settings import settings_of
+
+    said = {"home": home, "database_url": database_url, "fetch_private": fetch_private, "signing_key": signing_key}
+    run(settings_of(**said), Replicas(fewest, most, gpus, cpus), address)
 
 
 app.command(bench, name="bench", help="Measure models, and clips from anywhere: `muybridge bench physics` and others.")
