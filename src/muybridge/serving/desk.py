@@ -78,6 +78,8 @@ def submit(
     _moderate(server, key, wishes)
     if callback_url is not None and not re.fullmatch(r"https?://[!-~]+", callback_url[: LONGEST_URL + 1]):
         raise invalid("the webhook's address is no URL: give https://host/path", "webhook_url")
+    if callback_url is not None and not (callback_url.startswith("https:") or server.settings.fetch_private):
+        raise invalid("webhooks are sent over https only: give https://host/path", "webhook_url")
     orders = [order_of(wish, server.catalogue) for wish in wishes]
     attempt = _attempt(request)
     idempotency = request.headers.get("idempotency-key")

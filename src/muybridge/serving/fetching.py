@@ -71,6 +71,8 @@ def is_public(address: str) -> bool:
             return is_public(str(inner))
         if number in ipaddress.ip_network("64:ff9b::/96"):
             return is_public(str(ipaddress.IPv4Address(int(number) & 0xFFFFFFFF)))
+        if number not in ipaddress.ip_network("2000::/3"):  # all that is handed out; other ranges translate and tunnel
+            return False
     return number.is_global and not number.is_multicast
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from muybridge.serving.credits import usage
 from muybridge.serving.database import OPEN, Job, Key, State, Upload, now
 from muybridge.serving.desk import Asked, Maker, Reader, discard, download, file_url, order, size_of, submit
 from muybridge.serving.errors import Refusal, invalid, missing, told_in
-from muybridge.serving.orders import LARGEST_SEED_ON_WIRE, LONGEST_TEXT, Wish
+from muybridge.serving.orders import LARGEST_SEED_ON_WIRE, LONGEST_TEXT, MOST_FRAMES, Wish
 from muybridge.serving.results import result_name
 from muybridge.serving.server import Server
 from muybridge.serving.stills import keep_still, still_of
@@ -60,7 +60,7 @@ class ClipWish(BaseModel):
     negative: Text = Field(default="", description="what it shall not show")
     model: str | None = Field(default=None, max_length=200, description="one of GET /models")
     seconds: Number | None = None
-    frames: StrictInt | None = Field(default=None, description="1 + 4k, instead of seconds; 1 is a still")
+    frames: StrictInt | None = Field(default=None, le=MOST_FRAMES, description="1 + 4k, not seconds; 1 is a still")
     fps: Number | None = None
     width: StrictInt | None = Field(default=None, description="rendered, pixels")
     height: StrictInt | None = Field(default=None, description="rendered, pixels")
@@ -142,8 +142,9 @@ class ClipList(BaseModel):
 @router.post("/clips", status_code=202)
 def create(request: Request, server: Asked, key: Maker, body: ClipRequest) -> ClipAnswer:
     """Accepts a clip. It is made when a device is free; `state` tells."""
+    stills = {} if body.image is None else {body.image: _still(body.image, server, key)}
     (job,) = submit(
-        request, key, [_wish(body, server, key)], "native", callback_url=body.webhook_url, priority=body.priority
+        request, key, [_wish(body, stills)], "native", callback_url=body.webhook_url, priority=body.priority
     )[:1]
     return answer(job)
 
@@ -151,7 +152,9 @@ def create(request: Request, server: Asked, key: Maker, body: ClipRequest) -> Cl
 @router.post("/batches", status_code=202)
 def create_batch(request: Request, server: Asked, key: Maker, body: BatchRequest) -> BatchAnswer:
     """Accepts many clips at once."""
-    wishes = [_wish(one, server, key) for one in _spread(body)]
+    clips = _spread(body)
+    stills = {image: _still(image, server, key) for image in {one.image for one in clips} if image is not None}
+    wishes = [_wish(one, stills) for one in clips]
     jobs = submit(request, key, wishes, "native", callback_url=body.webhook_url, priority=body.priority, batch=True)
     return BatchAnswer(batch=jobs[0].batch_id or "", clips=[answer(job) for job in jobs])
 
@@ -284,7 +287,8 @@ def error_body(refusal: Refusal) -> dict[str, Any]:
     return {"error": {"code": refusal.code, "message": refusal.message, "param": refusal.param}}
 
 
-def _wish(body: ClipWish, server: Server, key: Key) -> Wish:
+def _wish(body: ClipWish, stills: Mapping[str, str]) -> Wish:
+    """`stills` has the name of each still by the reference to it: many clips of a batch may share one."""
     if (body.width is None) != (body.height is None):
         raise invalid("width and height come together: give both or neither", "width")
     if body.frames is not None and body.seconds is not None:
@@ -300,7 +304,7 @@ def _wish(body: ClipWish, server: Server, key: Key) -> Wish:
         size=None if body.size is None else size_of(body.size),
         render=render,
         seed=body.seed,
-        still=None if body.image is None else _still(body.image, server, key),
+        still=None if body.image is None else stills[body.image],
         steps=body.steps,
         guidance=body.guidance,
         solver=body.solver,

@@ -19,6 +19,9 @@ LONGEST_TEXT = 8000
 """Letters of a prompt. Models read the first words only, but nobody's prompt is refused for that."""
 
 LARGEST_SIDE = 4096
+MOST_FRAMES = 1_000_000
+"""More than any model makes. A number on the wire may have thousands of digits, which no float holds."""
+
 LARGEST_SEED_ON_WIRE = 2**53 - 1
 """The largest whole number that every JSON parser keeps."""
 
@@ -116,7 +119,8 @@ def order_of(wish: Wish, catalogue: Catalogue) -> tuple[Order, int]:
         guidance=wish.guidance,
         solver=wish.solver,
     )
-    return order, price_of(wish.seconds or order.seconds, offer.credits_per_second)
+    seconds = order.seconds if wish.seconds is None else max(wish.seconds, 1 / fps)  # no clip has less than a frame
+    return order, price_of(seconds, offer.credits_per_second)
 
 
 def _check_words(wish: Wish) -> None:

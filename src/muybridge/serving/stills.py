@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from muybridge.serving.settings import ServerSettings
 from muybridge.serving.stores import store_of
 from muybridge.storage.atomic import new_file
 from muybridge.storage.stills import read_still
+
+_decoding = threading.BoundedSemaphore(2)
+"""A picture that is within all limits may take half a gigabyte while it is decoded."""
 
 
 def keep_still(content: bytes, settings: ServerSettings, param: str | None = None) -> str:
@@ -36,7 +40,8 @@ def keep_still(content: bytes, settings: ServerSettings, param: str | None = Non
         raw = Path(folder) / "still"
         raw.write_bytes(content)
         try:
-            still = read_still(raw)
+            with _decoding:
+                still = read_still(raw)
         except ValueError as error:
             said = str(error).replace(f"cannot read {raw}: ", "")
             raise invalid(f"the image cannot be read: {said}", param, "invalid_image") from error

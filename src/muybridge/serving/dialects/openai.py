@@ -7,6 +7,7 @@ Requests come as JSON or as multipart, with or without a file, fields of objects
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
@@ -19,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from muybridge.serving.database import Job, Key, State
 from muybridge.serving.desk import Asked, Maker, Reader, discard, download, order, size_of, submit
 from muybridge.serving.errors import Refusal, invalid, told_in
-from muybridge.serving.orders import LARGEST_SEED_ON_WIRE, Wish
+from muybridge.serving.orders import LARGEST_SEED_ON_WIRE, MOST_FRAMES, Wish
 from muybridge.serving.server import Server
 from muybridge.serving.stills import keep_still, still_of
 
@@ -54,6 +55,14 @@ class OpenAIError(BaseModel):
 router = APIRouter(prefix="/v1", tags=["OpenAI videos"], responses=told_in(OpenAIError))
 
 
+class Remix(BaseModel):
+    """What `videos.remix` sends."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    prompt: str = Field(min_length=1, description="what is to be different")
+
+
 class CreateVideo(BaseModel):
     """What `videos.create` sends, and the extension fields that open servers have agreed on."""
 
@@ -65,7 +74,7 @@ class CreateVideo(BaseModel):
     size: str | None = None
     seed: int | None = Field(default=None, ge=0, le=LARGEST_SEED_ON_WIRE)
     negative_prompt: str = ""
-    num_frames: int | None = None
+    num_frames: int | None = Field(default=None, le=MOST_FRAMES)
     num_inference_steps: int | None = None
     guidance_scale: float | None = Field(default=None, allow_inf_nan=False)
     fps: float | None = Field(default=None, allow_inf_nan=False)
@@ -131,16 +140,20 @@ def content(server: Asked, key: Reader, video_id: str, variant: str = "video") -
 
 
 @router.post("/videos/{video_id}/remix")
-def remix(
-    request: Request, server: Asked, key: Maker, video_id: str, body: Annotated[dict[str, Any], ...]
-) -> dict[str, Any]:
+def remix(request: Request, server: Asked, key: Maker, video_id: str, body: Remix) -> dict[str, Any]:
     """The same clip under another sentence: same seed, size, length and first frame."""
-    prompt = body.get("prompt")
-    if not isinstance(prompt, str) or not prompt:
-        raise invalid("a remix needs a prompt: say what is to be different", "prompt")
     source = _find(server, key, video_id)
     made = order(source)
-    wish = Wish(prompt, made.model, made.negative, None, made.frames, made.fps, made.size, None, made.seed, made.still)
+    wish = Wish(
+        prompt=body.prompt,
+        model=made.model,
+        negative=made.negative,
+        frames=made.frames,
+        fps=made.fps,
+        size=made.size,
+        seed=made.seed,
+        still=made.still,
+    )
     extra = source.extra | {"remixed_from": _public(source.id)}
     return answer(submit(request, key, [wish], NAME, extra=extra)[0])
 
@@ -206,10 +219,9 @@ def _create(request: Request, server: Server, key: Key, body: CreateVideo, refer
 
 
 def _seconds(text: str) -> float:
-    try:
-        return float(int(text))
-    except ValueError as error:
-        raise invalid(f"seconds are {text[:20]!r}: give a whole number, as text, such as '4'", "seconds") from error
+    if not re.fullmatch(r"[0-9]{1,4}", text):
+        raise invalid(f"seconds are {text[:20]!r}: give a whole number, as text, such as '4'", "seconds")
+    return float(text)
 
 
 def _still(reference: Any, server: Server) -> str:

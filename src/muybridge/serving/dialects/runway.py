@@ -80,7 +80,7 @@ class Task(BaseModel):
     negativePrompt: str = ""
     promptImage: str | list[Positioned] | None = None
     ratio: str | None = Field(default=None, max_length=40)
-    duration: StrictInt | str | None = None
+    duration: Annotated[StrictInt, Field(ge=1, le=3600)] | str | None = None
     seed: StrictInt | None = Field(default=None, ge=0, le=4294967295)
 
 
@@ -204,7 +204,7 @@ def organization_usage(server: Asked, key: Reader, body: Range) -> dict[str, Any
     """
     today = datetime.now(UTC).date()
     before = body.beforeDate or today + timedelta(days=1)
-    start = body.startDate or before - timedelta(days=30)
+    start = body.startDate or date.fromordinal(max(1, before.toordinal() - 30))
     if not timedelta(0) < before - start <= timedelta(days=90):
         raise invalid("startDate has to lie 1 to 90 days before beforeDate", "startDate")
     totals: dict[str, dict[str, int]] = {}
