@@ -101,12 +101,13 @@ def test_the_finer_settings_are_in_the_command_where_they_are_known() -> None:
 def test_the_command_as_it_stands() -> None:
     assert command(MADE) == (
         "muybridge generate 'a small red ball rolls behind a tall blue box' --seed 7 --steps 25 --guidance 4.5 "
-        "--solver heun --size 192x128 --seconds 2.2 --fps 15 --model nano -o out.mp4"
+        "--solver heun --size 192x128 --seconds 2.2 --fps 15 --model nano --engine torch -o out.mp4"
     )
     still = replace(MADE, image="ab" * 32, image_name="my still.png", negative="blur")
     assert "--negative blur --image 'my still.png' --seed" in command(still)
     assert "--image STILL.png" in command(replace(still, image_name=""))
-    assert "--fps 15 --model nano --no-watermark -o" in command(replace(MADE, watermark=0))
+    assert "--model nano --engine torch --no-watermark -o" in command(replace(MADE, watermark=0))
+    assert "--model nano --engine openvino-bf16 -o" in command(replace(MADE, engine="openvino-bf16"))
 
 
 printable = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50)

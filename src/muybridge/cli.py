@@ -77,6 +77,8 @@ def generate(
     lora: Annotated[tuple[str, ...], UseAppendAction] = (),
     dtype: str | None = None,
     allow_pickle: bool = False,
+    engine: str | None = None,
+    fast: bool = False,
 ) -> None:
     """Turn a sentence, and a still if you have one, into a clip.
 
@@ -123,6 +125,9 @@ def generate(
         lora: A LoRA for the model, FILE or FILE:SCALE; more than one may be given.
         dtype: float32, bfloat16 or float16; by default what this machine does best. For models of others, too.
         allow_pickle: Open pickled weights. They can run any program: only for files whose makers you trust.
+        engine: What runs the model: torch, openvino, onnxruntime; auto tries all that are installed, once, and takes
+            the fastest that is exact enough. By default what auto found here earlier, else torch.
+        fast: Take the model's distilled student, which needs few steps.
     """
     from muybridge.commands.generate import Opening, Wish, run
     from muybridge.commands.given import Given
@@ -157,6 +162,8 @@ def generate(
             key,
             Given(last_image, video, strength, mask, control, camera, lora, dtype),
             Opening(dtype, allow_pickle, lora),
+            engine,
+            fast,
         )
     )
 
@@ -466,6 +473,7 @@ def main() -> None:
         warnings.filterwarnings("default", module="muybridge")
         warnings.showwarning = lambda message, *rest, **more: print(f"note: {message}", file=sys.stderr)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin take the cores from those that work
     sys.exit(obey(sys.argv[1:]))
 
 

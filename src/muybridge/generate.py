@@ -23,6 +23,7 @@ from muybridge.conditioning.familiarity import Familiarity, doubts
 from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
+from muybridge.engines.engine import Engine
 from muybridge.sampler.drafts import drafted
 from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
 from muybridge.sampler.stream import stream
@@ -84,7 +85,10 @@ class Model:
     """A loaded checkpoint: `generate` is all that most people need, the rest is there to be looked at.
 
     settings  how it samples best, as measured when it was made
+    engine    what runs transformer and decoder in PyTorch's place; None where nothing does
     """
+
+    engine: Engine | None = None
 
     def __init__(self, found: checkpoint.Checkpoint, name: str, device: torch.device, dtype: torch.dtype) -> None:
         config = _checked(found)
@@ -176,7 +180,7 @@ class Model:
     def decode(self, latent: Latent) -> Video:
         """The pixels of a latent."""
         with self._precision():
-            frames, _ = self.autoencoder.decode(latent.frames)
+            frames, _ = self._decoder.decode(latent.frames)
         return Video(frames.float().clamp(-1, 1), latent.fps)
 
     def check(self, condition: Condition) -> None:
@@ -250,6 +254,7 @@ class Model:
             image=image,
             given=_fingerprints(condition),
             version=muybridge.__version__,
+            engine="" if self.engine is None else self.engine.name,
         )
 
     def _check_tokens(self, frames: int, rows: int, columns: int, condition: Condition) -> None:
@@ -267,12 +272,18 @@ class Model:
         raise ValueError(f"{made} are {tokens} tokens, more than the {LARGEST_CLIP} that can be made: {mend}")
 
     def _denoise(self, latent: Tensor, level: Tensor, streams: Streams, *, span: Tensor | None = None) -> Tensor:
+        if self.engine is not None:
+            return self.engine.velocity(latent, level, streams, span=span)
         velocity: Tensor = self.transformer(latent, level, streams, span=span)
         return velocity
 
     def _mistakes(self, pictures: Tensor, streams: Streams) -> Tensor:
         assert self.witness is not None, "mistakes without a witness"
         return self.witness.mistakes(pictures, self.witness.asked(streams.text))
+
+    @property
+    def _decoder(self) -> VideoAutoencoder | Engine:
+        return self.autoencoder if self.engine is None else self.engine
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -290,7 +301,7 @@ class OpenModel(Model):
         trained = {"frames": family.frames, "height": family.height, "width": family.width, "fps": family.fps}
         self.config = {"kind": "diffusers", "trained": trained, "learnt_from": f"what its makers say ({family.name})"}
         self.card = f"{family.name}: {family.licence}. What is made may be sold: {family.commerce}."
-        self.familiarity = None
+        self.familiarity = self.engine = None
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in ("autoencoder", "text", "transformer", "vocabulary"):
@@ -358,7 +369,7 @@ class Stream:
 
     def __next__(self) -> UInt8[np.ndarray, "t h w 3"]:
         with self.model._precision(), torch.inference_mode():
-            video, self._carry = self.model.autoencoder.decode(next(self._latents), self._carry)
+            video, self._carry = self.model._decoder.decode(next(self._latents), self._carry)
         return to_uint8(video[0].float())
 
     @property
@@ -387,6 +398,7 @@ def load(
     model: str | Path = "nano",
     device: str | None = None,
     dtype: torch.dtype | None = None,
+    engine: str = "torch",
     *,
     allow_pickle: bool = False,
     loras: Sequence[str] = (),
@@ -395,6 +407,8 @@ def load(
 
     device        "cpu", "cuda", …; by default the best there is
     dtype         of the matrix products; by default bfloat16 where the processor multiplies it fast, else float32
+    engine        what runs it: "torch", "openvino", "onnxruntime" (docs/engines.md), or "auto", the fastest that was
+                  found exact enough on this machine; where none was tried, all are. Pipelines of diffusers: "torch"
     loras         files of LoRAs for it, "path" or "path:scale"
     allow_pickle  open weights that are pickled, which can run any program: only for files whose makers you trust
     """
@@ -407,7 +421,12 @@ def load(
     found = checkpoint.load(model)
     if found.config["kind"] != KIND:
         raise ValueError(f"{model} holds a {found.config['kind']}, not a {KIND}: give a model that generates")
-    return Model(found, str(model), where, dtype or _fast_dtype(where))
+    opened = Model(found, str(model), where, dtype or _fast_dtype(where))
+    if engine != "torch":
+        from muybridge.engines.choice import chosen
+
+        opened.engine = chosen(opened, engine, opened.settings)
+    return opened
 
 
 def _open(

@@ -84,7 +84,8 @@ class LoraVelocity(nn.Module):
             torch.tensor(numbers, device=encoded.device).view(1, -1, 1, 1, 1)
             for numbers in (vae.config.latents_mean, vae.config.latents_std)
         )
-        return (encoded - mean) / std
+        normal: Tensor = (encoded - mean) / std
+        return normal
 
     @torch.no_grad()
     def _words(self, number: int) -> Tensor:

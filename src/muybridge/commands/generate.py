@@ -15,9 +15,10 @@ from muybridge.commands.given import Given, filled
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of, size_of
 from muybridge.commands.progress import Bar
 from muybridge.conditioning.vocabulary import LONGEST_PROMPT
+from muybridge.engines.kinds import TORCH
 from muybridge.generate import Clip, Model, OpenModel, load
 from muybridge.sampler.sample import Settings
-from muybridge.storage import credentials
+from muybridge.storage import checkpoint, credentials
 from muybridge.storage.credentials import Credentials
 from muybridge.storage.provenance import Provenance
 from muybridge.storage.publish import publish, sign
@@ -73,6 +74,8 @@ class Wish:
     key: Path | None = None
     given: Given = field(default_factory=Given)
     opening: Opening = field(default_factory=Opening)
+    engine: str | None = None
+    fast: bool = False
 
 
 def run(wish: Wish) -> None:
@@ -85,12 +88,12 @@ def run(wish: Wish) -> None:
     seeds = seeds_of(wish.seed, wish.variants)
     outputs = outputs_of(wish.output, wish.prompt, len(seeds), wish.overwrite)
     signer = signer_of(wish)
-    with notes.status(f"opening {wish.model}"):
-        model = opened(wish)
+    model = opened(wish, notes)
     condition = condition_of(wish, model)
     settings = settings_of(wish, model.settings)
     model.check(condition)
     model.check_solver(settings)
+    take_engine(model, wish.engine, settings, notes)
     still = None if wish.image is None else wish.image.read_bytes()
     for sentence in [*warnings(wish, condition, model), *unread(wish, settings)]:
         notes.print(f"note: {sentence}", markup=False, style="yellow", soft_wrap=True)
@@ -109,16 +112,51 @@ def run(wish: Wish) -> None:
     what = f"{condition.frames} frames of {condition.width}x{condition.height} at {condition.fps:g} fps"
     print(f"model          {model.name} ({model.hash}), seed {', '.join(map(str, seeds))}")
     print(f"provenance     {told(made, wish, signer)}")
-    print(f"made           {what}, {settings.steps} steps, in {time.perf_counter() - began:.1f} s")
+    print(f"made           {what}, {settings.steps} steps, in {time.perf_counter() - began:.1f} s, {ran_on(model)}")
 
 
-def opened(wish: Wish) -> Model:
-    """The model, opened as was asked for."""
-    name = wish.opening.dtype
-    if name is not None and name not in DTYPES:
-        raise ValueError(f"--dtype is {name!r}: take one of {', '.join(DTYPES)}")
-    dtype = None if name is None else DTYPES[name]
-    return load(wish.model, None, dtype, allow_pickle=wish.opening.allow_pickle, loras=wish.opening.lora)
+def opened(wish: Wish, notes: Console) -> Model:
+    """The model that is wished for, or its fast student, opened as was asked for. ValueError if it has none."""
+    name, dtype = fast_of(wish.model) if wish.fast else wish.model, wish.opening.dtype
+    if dtype is not None and dtype not in DTYPES:
+        raise ValueError(f"--dtype is {dtype!r}: take one of {', '.join(DTYPES)}")
+    chosen = None if dtype is None else DTYPES[dtype]
+    with notes.status(f"opening {name}"):
+        return load(name, None, chosen, allow_pickle=wish.opening.allow_pickle, loras=wish.opening.lora)
+
+
+def fast_of(name: str) -> str:
+    """The bundled student of a bundled model."""
+    student = f"{name}-fast"
+    if student in checkpoint.bundled():
+        return student
+    raise ValueError(
+        f"there is no fast student of {name} in this version: make one with `muybridge distill nano-fast --teacher "
+        f"{name} -o runs/fast`, then take --model runs/fast instead of --fast"
+    )
+
+
+def take_engine(model: Model, asked: str | None, settings: Settings, notes: Console) -> None:
+    """Has the model run by the engine asked for; by default by what `--engine auto` found best here earlier."""
+    others = isinstance(model, OpenModel)
+    if others and asked not in (None, TORCH):
+        raise ValueError(f"--engine is for models of Muybridge, and {model.name} is one of others: leave it out")
+    if asked is None and (others or model.device.type != "cpu"):
+        return
+    from muybridge.engines.choice import chosen, evaluations, fastest, remembered
+
+    kind = fastest(remembered(model), evaluations(settings)) if asked is None else asked
+    if kind == TORCH:
+        return
+    with notes.status(f"preparing {kind} for {model.name}: a minute the first time") as status:
+        model.engine = chosen(
+            model, kind, settings, hear=lambda engine: status.update(f"trying {model.name} with {engine}, once")
+        )
+
+
+def ran_on(model: Model) -> str:
+    """What ran it, for people."""
+    return "torch" if model.engine is None else model.engine.name
 
 
 def condition_of(wish: Wish, model: Model) -> Condition:

@@ -21,6 +21,7 @@ from muybridge.commands.generate import (
     opened,
     settings_of,
     signer_of,
+    take_engine,
     told,
     unread,
     warnings,
@@ -45,10 +46,10 @@ def run(wish: Wish) -> None:
     (seed,) = seeds_of(wish.seed, 1)
     (output,) = outputs_of(wish.output, wish.prompt, 1, wish.overwrite)
     signer = signer_of(wish)
-    with notes.status(f"opening {wish.model}"):
-        model = opened(wish)
+    model = opened(wish, notes)
     endless = replace(wish, seconds=None)
     condition, settings = condition_of(endless, model), settings_of(wish, model.settings)
+    take_engine(model, wish.engine, settings, notes)
     still = None if wish.image is None else wish.image.read_bytes()
     stream = model.stream(condition, seed, settings)
     length = 0 if wish.seconds is None else frames_of(wish.seconds, condition.fps)

@@ -8,19 +8,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from muybridge.conditioning.text import TextEncoder
 from muybridge.engines.engine import Engine, Function
+from muybridge.engines.kinds import Runnable
 from muybridge.engines.parts import BEFORE, Part, Sizes, parts_of
 from muybridge.engines.readme import readme
-from muybridge.sampler.sample import Settings
 from muybridge.storage.atomic import new_folder
-from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.transformer.model import VideoTransformer
 
 KIND = "muybridge.export"
 FORMAT = 1
@@ -34,18 +31,6 @@ NEEDED = {
     "openvino": ("onnx", "onnxscript", "openvino"),
     "torch-export": (),
 }
-
-
-class Exportable(Protocol):
-    """What is asked of a model: `muybridge.Model` has it."""
-
-    name: str
-    hash: str
-    config: Mapping[str, Any]
-    settings: Settings
-    autoencoder: VideoAutoencoder
-    text: TextEncoder
-    transformer: VideoTransformer
 
 
 @dataclass(frozen=True)
@@ -69,7 +54,7 @@ def check_target(target: str, precision: str) -> None:
 
 
 def export(
-    model: Exportable, vocabulary: str, folder: Path, target: str, precision: str, sizes: Sizes
+    model: Runnable, vocabulary: str, folder: Path, target: str, precision: str, sizes: Sizes
 ) -> tuple[Engine, list[Difference]]:
     """Writes the folder, as a whole; returns what runs from the files that were written, and how near they come.
 
@@ -106,7 +91,7 @@ def difference(part: Part, function: Function, sizes: Sizes) -> Difference:
 
 
 def config_of(
-    model: Exportable,
+    model: Runnable,
     parts: Mapping[str, Part],
     target: str,
     precision: str,

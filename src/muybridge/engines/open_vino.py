@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from muybridge.engines.engine import Function
 from muybridge.engines.parts import Part
 
 TELEMETRY = "openvino_telemetry"
+TURNED = ("Sin", "Cos")
+MOST_SHAPES = 4
+"""Shapes of a part that are kept compiled: of a clip, and of a stream's first and further chunks."""
 
 
 @contextmanager
@@ -48,7 +52,7 @@ def write(graph: bytes, file: Path) -> None:
 def function(
     part: Part, graph: bytes | Path, precision: str = "f32", threads: int | None = None, cache: Path | None = None
 ) -> Function:
-    """The part of that graph, ready to run.
+    """The part of that graph, ready to run. It is compiled for a shape when that is first asked for.
 
     precision  of matrix products and convolutions: "f32" or "bf16"
     threads    as torch has them unless said
@@ -64,16 +68,43 @@ def function(
     }
     if cache is not None:
         settings["CACHE_DIR"] = str(cache)
-    model = core.read_model(str(graph) if isinstance(graph, Path) else graph)
-    return _running(core.compile_model(model, "CPU", settings), part)
+    source = str(graph) if isinstance(graph, Path) else graph
 
-
-def _running(compiled: Any, part: Part) -> Function:
-    request = compiled.create_infer_request()
+    @lru_cache(maxsize=MOST_SHAPES)
+    def requests(shapes: tuple[tuple[int, ...], ...]) -> list[Any]:
+        fixed = dict(zip(part.inputs, map(list, shapes), strict=True))  # fixed shapes are planned best
+        models = [core.read_model(source), core.read_model(source)]
+        for model in models:
+            model.reshape(fixed)
+        angles = _cut(openvino, *models)
+        exact = settings | {"INFERENCE_PRECISION_HINT": "f32"}
+        compiled = [core.compile_model(angles, "CPU", exact)] if angles is not None else []
+        return [one.create_infer_request() for one in (*compiled, core.compile_model(models[1], "CPU", settings))]
 
     def run(inputs: Sequence[Tensor]) -> list[Tensor]:
-        given = {name: x.contiguous().numpy() for name, x in zip(part.inputs, inputs, strict=True)}
-        found = request.infer(given, share_inputs=True)
-        return [torch.from_numpy(found[name].copy()) for name in part.outputs]
+        given: list[Any] = [x.contiguous().numpy() for x in inputs]
+        *before, last = requests(tuple(tuple(x.shape) for x in inputs))
+        for request in before:
+            given += request.infer(dict(enumerate(given)), share_inputs=True).to_tuple()
+        found = last.infer(dict(enumerate(given)), share_inputs=True)
+        return [torch.from_numpy(found[i].copy()) for i in range(len(part.outputs))]
 
     return run
+
+
+def _cut(openvino: Any, whole: Any, rest: Any) -> Any | None:
+    """A model of all sines and cosines of `whole`; `rest`, the same graph, then takes them as further inputs.
+
+    So they are computed in float32 whatever the rest is: in bfloat16 a level times a thousand is off by whole turns,
+    and the velocity by 16 % (measured; 1 % with this cut). None where there are none.
+    """
+    turned = {node.get_friendly_name(): node for node in whole.get_ordered_ops() if node.get_type_name() in TURNED}
+    if not turned:
+        return None
+    for node in rest.get_ordered_ops():
+        if node.get_friendly_name() in turned:
+            taken = openvino.op.Parameter(openvino.Type.f32, node.get_output_partial_shape(0))
+            for place in node.output(0).get_target_inputs():
+                place.replace_source_output(taken.output(0))
+            rest.add_parameters([taken])
+    return openvino.Model([node.output(0) for node in turned.values()], whole.get_parameters(), "angles")

@@ -30,6 +30,7 @@ class Provenance:
     given        what else it started from, as JSON: name -> SHA-256 of the values, or a number; "" if nothing
     options      the words of the command that gave it, as JSON list: --video, walk.mp4, ...
     version      of Muybridge
+    engine       what ran the networks in PyTorch's place, with what it multiplies in; "" where PyTorch did
     watermark    version of the mark in the pixels, 0 if there is none, which is what earlier files do not say
     """
 
@@ -59,6 +60,7 @@ class Provenance:
     stream: bool = False
     given: str = ""
     options: str = ""
+    engine: str = ""
 
 
 def to_metadata(provenance: Provenance) -> dict[str, str]:
@@ -147,6 +149,7 @@ def command(provenance: Provenance, output: str = "out.mp4") -> str:
         "seconds": f"{made.frames / made.fps:.6g}" if made.frames else "",
         "fps": _number(made.fps),
         "model": made.model,
+        "engine": made.engine or "torch",
     }
     words = [
         "muybridge",

@@ -1,0 +1,126 @@
+"""The engines there are, and how each is made for a model: what runs its transformer and its decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from muybridge.conditioning.text import TextEncoder
+from muybridge.engines.engine import Engine, Function
+from muybridge.engines.parts import Part, parts_of
+from muybridge.sampler.sample import Settings
+from muybridge.storage.atomic import new_file
+from muybridge.tokenizer.autoencoder import VideoAutoencoder
+from muybridge.transformer.model import VideoTransformer
+
+TORCH, AUTO = "torch", "auto"
+KINDS = {
+    "openvino-bf16": "openvino",
+    "openvino-f32": "openvino",
+    "onnxruntime-f32": "onnxruntime",
+}
+"""The engines beside PyTorch, each with the package that it needs."""
+
+RUN = ("transformer", "decoder")
+"""The parts that take the time. Words and stills are read by PyTorch, once a clip."""
+
+
+class Runnable(Protocol):
+    """What is asked of a model: `muybridge.Model` has it."""
+
+    name: str
+    hash: str
+    device: torch.device
+    autoencoder: VideoAutoencoder
+    text: TextEncoder
+    transformer: VideoTransformer
+    dtype: torch.dtype
+    config: Mapping[str, Any]
+    settings: Settings
+
+
+def default_folder() -> Path:
+    """Where graphs, what was compiled and what was found fastest are kept: ~/.cache/muybridge/engines."""
+    try:
+        return Path.home() / ".cache" / "muybridge" / "engines"
+    except RuntimeError as error:
+        raise ValueError("there is no home folder to keep an engine's graphs in: take --engine torch") from error
+
+
+def present() -> list[str]:
+    """The engines that are installed, PyTorch apart."""
+    graphs = all(map(find_spec, ("onnx", "onnxscript")))
+    return [name for name, package in KINDS.items() if graphs and find_spec(package) is not None]
+
+
+def kind_of(asked: str, dtype: torch.dtype) -> str:
+    """The full name of an engine: "openvino" is the one that multiplies in `dtype`, "onnxruntime" that in float32.
+
+    ValueError for what is none, ModuleNotFoundError for what is not installed.
+    """
+    nearest = "openvino-bf16" if dtype == torch.bfloat16 else "openvino-f32"
+    kind = {"openvino": nearest, "onnxruntime": "onnxruntime-f32"}.get(asked, asked)
+    if kind not in KINDS:
+        raise ValueError(f"--engine is {asked!r}: take one of auto, torch, openvino, onnxruntime, {', '.join(KINDS)}")
+    for name in (KINDS[kind], "onnx", "onnxscript"):
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"{name} is not installed", name=name)
+    return kind
+
+
+def make(model: Runnable, kind: str, folder: Path | None = None, threads: int | None = None) -> Engine:
+    """The engine of that full name for a model. The graphs are made once (about a minute), then read from `folder`.
+
+    ValueError for a model on a GPU, where PyTorch is what there is.
+    """
+    if model.device.type != "cpu":
+        raise ValueError(f"the engine {kind} runs on CPUs, the model is on {model.device}: take --engine torch")
+    parts = _parts(model)
+    home = (folder or default_folder()) / model.hash
+    return Engine(kind, parts, {name: _function(part, kind, home, threads) for name, part in parts.items()})
+
+
+def eager(model: Runnable, dtype: torch.dtype = torch.float32) -> Engine:
+    """PyTorch behind the same interface, for comparison; products in `dtype`."""
+    parts = _parts(model)
+    return Engine(TORCH, parts, {name: _calling(part.module, dtype) for name, part in parts.items()})
+
+
+def _parts(model: Runnable) -> dict[str, Part]:
+    found = parts_of(model.text, model.transformer, model.autoencoder)
+    return {name: found[name] for name in RUN}
+
+
+def _function(part: Part, kind: str, home: Path, threads: int | None) -> Function:
+    graph, cache = _graph(part, home), home / "compiled"
+    if kind.startswith("openvino"):
+        from muybridge.engines import open_vino
+
+        return open_vino.function(part, graph, kind.removeprefix("openvino-"), threads, cache)
+    from muybridge.engines import onnx_runtime
+
+    return onnx_runtime.function(part, graph, threads)
+
+
+def _graph(part: Part, home: Path) -> Path:
+    """The part's ONNX file, which is written where there is none yet."""
+    file = home / f"{part.name}.onnx"
+    if not file.exists():
+        from muybridge.engines.graphs import to_onnx
+
+        with new_file(file) as temporary:
+            temporary.write_bytes(to_onnx(part).SerializeToString())
+    return file
+
+
+def _calling(module: nn.Module, dtype: torch.dtype) -> Function:
+    def run(inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            return [out.float() for out in module(*inputs)]
+
+    return run

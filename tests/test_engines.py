@@ -1,0 +1,168 @@
+"""Engines: clips made by them are PyTorch's, `inspect` makes them again, and nobody is told of it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from checked import unchecked
+from tiny_checkpoint import child_environment
+
+import muybridge
+from muybridge.cli import obey
+from muybridge.engines import choice
+from muybridge.engines.choice import LARGEST_ERROR, LEAST_PSNR, Trial, fastest, rehearse, remembered
+from muybridge.engines.kinds import KINDS, default_folder, kind_of, make, present
+from muybridge.storage.video import read_mp4
+
+PLAIN = ("transformer.model", "transformer.blocks", "transformer.rope", "tokenizer.autoencoder", "conditioning.text")
+PROMPT = "a small red ball rolls behind a tall blue box"
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exporter looks into functions, and must not find the checks of shapes there."""
+    unchecked(monkeypatch, *(f"muybridge.{name}" for name in PLAIN))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the graphs of the tiny model are kept while these tests run."""
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> muybridge.Model:
+    return muybridge.load(tiny_model, device="cpu", dtype=torch.float32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clip_is_pytorchs(kind: str, model: muybridge.Model, folder: Path) -> None:
+    if kind not in present():
+        pytest.skip(f"{KINDS[kind]} is not installed")
+    condition = muybridge.Condition(PROMPT, frames=9, height=32, width=48)
+    wanted = model.generate(condition, seed=[3, 4])
+    model.engine = make(model, kind, folder)
+    found = model.generate(condition, seed=[3, 4])
+    for one, other in zip(wanted, found, strict=True):
+        error = float((one.video.frames - other.video.frames).square().mean()) / 4
+        assert -10 * np.log10(max(error, 1e-12)) > (60 if kind.endswith("f32") else 20)
+        assert other.provenance.engine == kind
+        assert one.provenance.engine == ""
+
+
+def test_a_rehearsal_is_remembered_for_this_machine_alone(
+    model: muybridge.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not present():
+        pytest.skip("no engine is installed")
+    trials = rehearse(model, folder)
+    assert [trial.engine for trial in trials] == ["torch", *present()]
+    assert all(trial.exact for trial in trials if trial.engine.endswith("f32"))
+    assert remembered(model, folder) == trials
+    monkeypatch.setattr(choice, "machine", lambda: "another")
+    assert remembered(model, folder) == []
+
+
+def test_the_fastest_that_is_exact_enough_is_taken() -> None:
+    torch_ = Trial("torch", 1.0, 1.0, 0.5, 10.0)
+    rough = Trial("rough", 0.1, 0.1, 2 * LARGEST_ERROR, 90.0)
+    blurred = Trial("blurred", 0.1, 0.1, 0.0, LEAST_PSNR - 1)
+    steps, decodes = Trial("steps", 0.5, 9.0, LARGEST_ERROR, 90.0), Trial("decodes", 0.9, 0.1, 0.0, LEAST_PSNR)
+    assert fastest([], 4) == "torch"
+    assert fastest([torch_, rough, blurred], 4) == "torch"
+    assert fastest([torch_, rough, steps, decodes], 64) == "steps"
+    assert fastest([torch_, rough, steps, decodes], 1) == "decodes"
+
+
+def test_openvino_is_imported_without_its_reporter() -> None:
+    """In a process of its own, in which every socket that is opened is an error, and so is the reporter."""
+    pytest.importorskip("onnxscript")
+    if not any(kind.startswith("openvino") for kind in present()):
+        pytest.skip("openvino is not installed")
+    script = """
+import socket, sys, threading
+def refuse(*values, **more): raise AssertionError("a socket was opened")
+socket.socket.__init__ = refuse
+from muybridge.engines.open_vino import opened
+core = opened().Core()
+reporters = [name for name in sys.modules if name.startswith("openvino_telemetry")]
+assert not reporters, reporters
+assert threading.active_count() == 1, threading.enumerate()
+assert "CPU" in core.available_devices
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=child_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_inspect_makes_the_same_frames_again(
+    tiny_model: Path,
+    model: muybridge.Model,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "onnxruntime-f32" not in present():
+        pytest.skip("onnxruntime is not installed")
+    make(model, "onnxruntime-f32", folder)
+    shutil.copytree(folder / model.hash, default_folder() / model.hash, dirs_exist_ok=True)  # else they are made anew
+    monkeypatch.chdir(tmp_path)
+    words = ["generate", PROMPT, "--model", str(tiny_model), "--engine", "onnxruntime", "--seed", "5", "-o", "a.mp4"]
+    assert obey([*words, "--no-sign"]) == 0
+    assert ", onnxruntime-f32" in capsys.readouterr().out
+    assert obey(["inspect", "a.mp4"]) == 0
+    again = shlex.split(capsys.readouterr().out)
+    assert again[again.index("--engine") + 1] == "onnxruntime-f32"
+    assert obey(again[1:]) == 0
+    first, second = (read_mp4(tmp_path / name)[0] for name in ("a.mp4", "a-again.mp4"))
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--engine", "abacus"], "take one of auto, torch, openvino, onnxruntime"),
+        (["--fast"], "make one with `muybridge distill nano-fast --teacher"),
+    ],
+)
+def test_what_is_not_there_is_a_sentence(
+    words: list[str], said: str, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "a.mp4"
+    assert obey(["generate", PROMPT, "--model", str(tiny_model), "-o", str(output), "--no-sign", *words]) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+    assert not output.exists()
+
+
+def test_fast_takes_the_bundled_student(monkeypatch: pytest.MonkeyPatch) -> None:
+    from muybridge.commands.generate import fast_of
+
+    monkeypatch.setattr("muybridge.storage.checkpoint.bundled", lambda: ["nano", "nano-fast"])
+    assert fast_of("nano") == "nano-fast"
+
+
+def test_a_missing_engine_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muybridge.engines.kinds.find_spec", lambda name: None)
+    assert present() == []
+    with pytest.raises(ModuleNotFoundError, match="openvino"):
+        kind_of("openvino", torch.float32)
+
+
+def test_what_was_remembered_and_is_damaged_counts_for_nothing(model: muybridge.Model, tmp_path: Path) -> None:
+    file = tmp_path / model.hash / "trials.json"
+    file.parent.mkdir()
+    for text in ("", "[]", "{}", json.dumps({"machine": choice.machine(), "trials": [{"engine": "x"}]})):
+        file.write_text(text, encoding="utf-8")
+        assert remembered(model, tmp_path) == []
