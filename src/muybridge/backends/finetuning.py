@@ -79,7 +79,7 @@ class LoraVelocity(nn.Module):
     def _latent(self, video: Tensor) -> Tensor:
         """(b t 3 h w) in [-1, 1] to normalised latents (b c t h w)."""
         vae = self._pipe[0].vae
-        encoded = vae.encode(video.movedim(1, 2).to(vae.dtype)).latent_dist.mode().float()
+        encoded: Tensor = vae.encode(video.movedim(1, 2).to(vae.dtype)).latent_dist.mode().float()
         mean, std = (
             torch.tensor(numbers, device=encoded.device).view(1, -1, 1, 1, 1)
             for numbers in (vae.config.latents_mean, vae.config.latents_std)

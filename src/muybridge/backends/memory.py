@@ -108,7 +108,7 @@ def _sampling(found: PipelineFolder, latent: tuple[int, ...]) -> int:
     )
     _, frames, height, width = latent
     tokens = math.ceil(frames / time) * math.ceil(height / rows) * math.ceil(width / columns)
-    return tokens * features * _LIVE_WIDTHS
+    return int(tokens * features) * _LIVE_WIDTHS
 
 
 def _decoding(found: PipelineFolder, latent: tuple[int, ...]) -> int:
@@ -133,14 +133,14 @@ def _roughly(found: PipelineFolder, latent: tuple[int, ...]) -> int:
     """For decoders that cannot be rehearsed: four feature maps of full size, of the narrowest block."""
     widths = found.settings["vae"].get("block_out_channels") or [found.settings["vae"].get("base_dim", 96)]
     _, frames, height, width = latent
-    return 4 * min(widths) * frames * height * width * 64
+    return 4 * int(min(widths)) * frames * height * width * 64
 
 
-class _Alive(TorchDispatchMode):
+class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the bytes of all tensors that are made, takes off those that are gone, remembers the most."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
         self._seen: set[int] = set()
 
