@@ -131,15 +131,15 @@ def from_environment(replicas: dict[str, Any]) -> serve.Application:
 def application(settings: ServerSettings, replicas: Replicas) -> serve.Application:
     """Both deployments, for `serve.run`.
 
-    The tables, and a key that signs, are made here, once, before many want to. That key lies in HOME, so that all
-    machines sign with it.
+    The tables, and a key that signs where none is given, are made here, once, before many want to. That key lies in
+    HOME, so that all machines sign with it.
     """
     home = settings.home.resolve()
-    key = settings.signing_key or home / "signing.pem"
-    settings = settings.model_copy(update={"home": home, "worker_name": NAME, "signing_key": key})
+    settings = settings.model_copy(update={"home": home, "worker_name": NAME})
     build_server(settings, TELL).database.engine.dispose()
-    if settings.sign:
-        load_or_create(key)
+    if settings.sign and settings.signing_key is None:
+        load_or_create(home / "signing.pem")
+        settings = settings.model_copy(update={"signing_key": home / "signing.pem"})
     jobs = len(replicas.devices)
     options = {
         "max_ongoing_requests": jobs,
