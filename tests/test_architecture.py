@@ -31,6 +31,7 @@ ROOMS = {
     "engines",
     "evaluation",
     "flow",
+    "lab",
     "recipes",
     "sampler",
     "serving",

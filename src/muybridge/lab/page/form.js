@@ -1,0 +1,165 @@
+/**
+ * What the user asks for: reads the form, puts an older wish back into it, says at once what is wrong with one.
+ *
+ * @typedef {{prompt: string, negative: string, seed: number, steps: number, guidance: number, frames: number,
+ *     fps: number, width: number, height: number, still: Float32Array | null}} Wish
+ */
+
+import { readStill } from "./still.js";
+import { Vocabulary } from "./text.js";
+
+const LARGEST_SEED = Number.MAX_SAFE_INTEGER;
+const LENGTHS = [9, 17, 33, 49];
+const IDEAS = [
+  "a small red ball rolls behind a tall blue box",
+  "a large green ball drops and bounces",
+  "a yellow ball hits a small blue box",
+  "a blue cylinder and a red ball while the camera pans right",
+];
+
+const $ = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
+
+export class Form {
+  /**
+   * @param {any} model what lab.json says of it
+   * @param {any} vocabulary
+   * @param {{changed: () => void, trouble: (sentence: string) => void}} heard
+   */
+  constructor(model, vocabulary, heard) {
+    this.model = model;
+    this.vocabulary = new Vocabulary(vocabulary);
+    this.heard = heard;
+    /** @type {Float32Array | null} */
+    this.still = null;
+    const { trained, sampling } = model;
+    for (const frames of LENGTHS) {
+      const text = `${(frames / trained.fps).toFixed(1)} s`;
+      $("frames").add(new Option(frames > trained.frames ? `${text} (more than it learnt)` : text, String(frames)));
+    }
+    $("frames").value = trained.frames;
+    $("steps").value = sampling.steps;
+    $("guidance").value = sampling.guidance;
+    $("guidance").disabled = sampling.solver === "jump";
+    for (const idea of IDEAS) {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: idea });
+      button.onclick = () => {
+        $("prompt").value = idea;
+        this.changed();
+      };
+      $("ideas").append(button);
+    }
+    $("dice").onclick = () => {
+      $("seed").value = crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;
+      this.changed();
+    };
+    $("form").addEventListener("input", () => this.changed());
+    this.listenForPictures();
+    this.changed();
+  }
+
+  /** The wish in the form. Throws a sentence if a number makes no sense. @returns {Wish} */
+  read() {
+    const seed = Number($("seed").value);
+    if ($("seed").value === "" || !Number.isInteger(seed) || seed < 0 || seed > LARGEST_SEED) {
+      throw new Error(`the seed is ${$("seed").value || "no number"}: take a whole number from 0 to ${LARGEST_SEED}`);
+    }
+    const { width, height, fps } = this.model.trained;
+    const numbers = { seed, steps: Number($("steps").value), guidance: Number($("guidance").value) };
+    const words = { prompt: $("prompt").value.trim(), negative: $("negative").value.trim() };
+    return { ...words, ...numbers, frames: Number($("frames").value), fps, width, height, still: this.still };
+  }
+
+  /** How many clips, and what they are to run on. */
+  get variants() {
+    return Number($("variants").value);
+  }
+
+  get run() {
+    return $("run").value;
+  }
+
+  write(/** @type {Wish} */ wish) {
+    for (const name of ["prompt", "negative", "seed", "steps", "guidance", "frames"]) $(name).value = wish[name];
+    if (wish.still) this.give(wish.still, fromPixels(wish.still, wish.width, wish.height));
+    else this.forget();
+    this.changed();
+  }
+
+  /** A picture as the first frame: a file, or a canvas. */
+  async take(source) {
+    try {
+      const { width, height } = this.model.trained;
+      const { canvas, pixels } = await readStill(source, width, height);
+      this.give(pixels, canvas);
+      this.changed();
+    } catch (error) {
+      this.heard.trouble(`${source.name ? `${source.name}: ` : ""}${error.message}`);
+    }
+  }
+
+  give(pixels, canvas) {
+    this.still = pixels;
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", "The first frame");
+    $("thumb").replaceChildren(canvas);
+    $("given").hidden = false;
+    $("imagetext").textContent = "Choose another picture, or drop one here";
+  }
+
+  forget() {
+    this.still = null;
+    $("image").value = "";
+    $("given").hidden = true;
+    $("imagetext").textContent = "Choose a picture, or drop one here";
+  }
+
+  changed() {
+    $("stepsout").textContent = $("steps").value;
+    $("guidanceout").textContent = $("guidance").value === "1" ? "off" : `× ${$("guidance").value}`;
+    $("words").textContent = this.words();
+    this.heard.changed();
+  }
+
+  /** Words that the model has never seen are named, with the nearest that it has. */
+  words() {
+    const said = this.vocabulary.unknown($("prompt").value).map(([word, near]) => {
+      return near.length ? `“${word}” (it knows ${near.join(", ")})` : `“${word}”`;
+    });
+    const beyond = this.vocabulary.beyond($("prompt").value);
+    const unknown = said.length ? `The model has never seen ${said.join(", ")}.` : "";
+    return `${unknown}${beyond ? ` The last ${beyond} words are not read.` : ""}`.trim();
+  }
+
+  listenForPictures() {
+    $("image").onchange = () => $("image").files[0] && this.take($("image").files[0]);
+    $("forget").onclick = () => {
+      this.forget();
+      this.changed();
+    };
+    const drop = $("drop");
+    for (const kind of ["dragover", "dragleave", "drop"]) {
+      drop.addEventListener(kind, (event) => {
+        event.preventDefault();
+        drop.classList.toggle("over", kind === "dragover");
+        if (kind === "drop" && event.dataTransfer.files[0]) this.take(event.dataTransfer.files[0]);
+      });
+    }
+    document.addEventListener("paste", (event) => {
+      const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
+      if (file) this.take(file);
+    });
+  }
+}
+
+/** Pixels in [-1, 1] as a canvas. */
+function fromPixels(pixels, width, height) {
+  const size = width * height;
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const image = new ImageData(width, height);
+  for (let i = 0; i < size; i++) {
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = (pixels[c * size + i] + 1) * 127.5;
+    image.data[4 * i + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
