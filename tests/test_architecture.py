@@ -64,6 +64,7 @@ VERBS = {
     "shift guidance_low guidance_high rescale context_noise drafts draft_steps stream watermark sign disclose key "
     "last_image video strength mask control camera lora dtype allow_pickle engine fast",
     "inspect": "clip",
+    "lab": "model folder port open serve",
     "models": "words",
     "serve": "home host port database_url public_url devices worker worker_name fetch_private signing_key",
     "simulate": "folder clips seed size frames fps processes truth",

@@ -365,6 +365,33 @@ def export(
 
 
 @app.command
+def lab(
+    model: str = "nano",
+    folder: Annotated[Path | None, arg(aliases=["-o"])] = None,
+    port: int = 8643,
+    open: bool = False,  # noqa: A002 (what the option is called)
+    serve: bool = True,
+) -> None:
+    """Run a model inside a browser tab: nothing that is typed or shown to it leaves the machine, not even offline.
+
+    Makes a folder of plain files, once: the page, the model as graphs, and the runtime, which npm fetches. It serves
+    that folder to this machine; any web server can serve it to others, as docs/lab.md says.
+
+    Example: muybridge lab --open
+
+    Args:
+        model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
+        folder: Where the files go; by default runs/lab.
+        port: By default 8643; 0 takes a free one.
+        open: Open the page in the browser.
+        serve: Serve the folder; --no-serve writes it and ends.
+    """
+    from muybridge.commands.lab import run
+
+    run(model, folder or Path("runs") / "lab", port, open, serve)
+
+
+@app.command
 def serve(
     home: Path | None = None,
     host: str | None = None,

@@ -57,9 +57,12 @@ export function tagsOf(clip, model, version, imageHash) {
   return {
     title: wish.prompt.slice(0, 200),
     comment: `Made by Muybridge ${version} with ${model.name} (${model.hash}), in a browser: ${how}. A synthetic video.`,
-    muybridge: JSON.stringify(content),
+    muybridge: JSON.stringify(content).replace(FLOATS, '$1.0'),
   };
 }
+
+/** Whole numbers where Python has floats: it tells 3 from 3.0. Quotes inside a prompt are escaped, so none is meant. */
+const FLOATS = /("(?:guidance|fps|shift|guidance_low|guidance_high|rescale|context_noise)":-?\d+)(?=[,}])/g;
 
 function slug(prompt) {
   return prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "").slice(0, 60) || "clip";

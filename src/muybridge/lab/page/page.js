@@ -3,16 +3,20 @@
 import { tagsOf, toFile } from "./film.js";
 import { Form } from "./form.js";
 import { clips, dropClip, keepClip, keepWish, lastWish } from "./keep.js";
-import { Player, still } from "./player.js";
+import { still } from "./player.js";
+import { doing, megabytes, note, on, said, tell, time, trouble } from "./say.js";
 import { showShelf } from "./shelf.js";
+import { Stage } from "./stage.js";
 
 const $ = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 const asked = new URLSearchParams(location.search);
-const SHOWN_IN_STRIP = 8;
 
-/** What is going on. @type {{worker: Worker | null, facts: any, clip: any, wish: any, queue: any[], frames: any[]}} */
-const state = { worker: null, facts: null, clip: null, wish: null, queue: [], frames: [] };
-const player = new Player($("canvas"), shown);
+/**
+ * What is going on: `wish` is being made, `queue` waits; `pace` is seconds a step and frame, 0 where nobody knows yet.
+ * @type {{worker: Worker | null, facts: any, wish: any, queue: any[], frames: any[], began: number, pace: number}}
+ */
+const state = { worker: null, facts: null, wish: null, queue: [], frames: [], began: 0, pace: 0 };
+const stage = new Stage();
 let lab;
 let form;
 
@@ -22,6 +26,7 @@ async function begin() {
   const [about, words] = await Promise.all(["lab.json", "model/vocabulary.json"].map((file) => fetch(file).then(json)));
   lab = { ...about, vocabulary: words };
   form = new Form(lab.model, words, { changed: estimate, trouble });
+  estimate();
   if (asked.has("run")) $("run").value = asked.get("run");
   $("factmodel").textContent = `${lab.model.name} (${lab.model.hash}), learnt from ${lab.model.learnt_from}`;
   for (const times of [1, 2, 4]) {
@@ -29,7 +34,8 @@ async function begin() {
     $("enlarged").add(new Option(times === 1 ? `${width}×${height}, as made` : `${width}×${height}`, String(times)));
   }
   listen();
-  await Promise.all([remember(), stayOffline()]);
+  stayOffline().catch(() => note("This browser keeps no page for times without a net (a private window?): it works while its server runs."));
+  await remember();
   if (matchMedia("(pointer: coarse)").matches && (navigator.deviceMemory ?? 8) < 3) {
     note("This device has little memory: if the page is reloaded by itself, make shorter clips. What is finished is kept.");
   }
@@ -50,22 +56,9 @@ function listen() {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) make();
     if (event.key === "Escape" && !$("stop").hidden) stop();
   });
-  $("canvas").addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (step) [player.playing, player.at] = [false, player.at + step];
-    else if (event.key === " ") player.playing = !player.playing;
-    else return;
-    event.preventDefault();
-    player.seek(player.at);
+  window.addEventListener("beforeunload", (event) => {
+    if (state.wish) event.preventDefault(); // the browser asks whether to leave
   });
-  $("canvas").onclick = $("play").onclick = () => {
-    player.playing = !player.playing;
-    player.seek(player.at);
-  };
-  $("seek").oninput = () => {
-    player.playing = false;
-    player.seek(Number($("seek").value));
-  };
   $("stop").onclick = stop;
   $("save").onclick = save;
   $("again").onclick = () => {
@@ -73,7 +66,7 @@ function listen() {
     make();
   };
   $("continue").onclick = async () => {
-    const { frames, width, height } = state.clip;
+    const { frames, width, height } = stage.clip;
     await form.take(still(frames.at(-1), width, height));
     said("The last frame is now the first frame of the next clip.");
     $("prompt").focus();
@@ -141,21 +134,14 @@ const HEARD = {
   step({ step, steps, seconds }) {
     const more = state.queue.length ? `, ${state.queue.length} more to come` : "";
     doing(`step ${step} of ${steps}, ${time((seconds / step) * (steps - step))} left${more}`, step / (steps + 1));
-    state.steps = seconds / step;
-    estimate();
+    state.pace = seconds / step / state.wish.frames;
   },
   preview({ pictures }) {
-    const { width, height } = state.wish;
-    screen(true, "preview: what it may become");
-    player.show(pictures, width, height, 2, true);
+    stage.preview(pictures, state.wish.width, state.wish.height);
   },
   frames({ frames, done, of }) {
-    if (done === 1) {
-      screen(true, "");
-      player.show([], state.wish.width, state.wish.height, state.wish.fps);
-    }
     state.frames.push(...frames);
-    player.add(frames);
+    stage.add(frames, done === 1, state.wish);
     doing(`decoding frame ${state.frames.length} of ${state.wish.frames}`, done / of);
   },
   async made({ took, facts }) {
@@ -167,7 +153,7 @@ const HEARD = {
     $("factspeed").textContent = `${(frames / took.seconds).toFixed(2)} frames a second, ${took.secondsAStep.toFixed(2)} s a step`;
     said(`The clip is made, in ${time(took.seconds)}.`);
     await keepClip(clip).catch(() => note("The clip could not be kept in this browser: save it before you close the page."));
-    open(clip);
+    stage.open(clip);
     await shelf();
     next();
   },
@@ -178,6 +164,7 @@ const HEARD = {
   failed({ sentence }) {
     trouble(`It did not work: ${sentence}`);
     state.facts = null;
+    state.queue = [];
     finish();
   },
 };
@@ -186,54 +173,15 @@ function finish() {
   if (state.wish) keepWish(state.wish, false).catch(() => {});
   state.wish = null;
   busy(false);
-  if (state.clip) open(state.clip);
-  else screen(false, "made by nano");
-}
-
-/** Puts a clip on the screen. */
-function open(clip) {
-  state.clip = clip;
-  screen(true, "");
-  $("canvas").setAttribute("aria-label", `A clip: ${clip.wish.prompt || "anything"}`);
-  player.show(clip.frames, clip.width, clip.height, clip.fps);
-  const last = clip.frames.length - 1;
-  const count = Math.min(SHOWN_IN_STRIP, clip.frames.length);
-  const numbers = [...new Set(Array.from({ length: count }, (_, i) => Math.round((i * last) / Math.max(1, count - 1))))];
-  $("strip").replaceChildren(...numbers.map((number) => stripButton(clip, number)));
-  for (const id of ["strip", "controls", "actions"]) $(id).hidden = false;
-  $("seek").max = last;
-  const { wish, took, ran } = clip;
-  $("caption").textContent =
-    `${wish.prompt || "(no words)"} · seed ${wish.seed}, ${wish.steps} steps, guidance ${wish.guidance}` +
-    ` · ${time(took.seconds)} on ${ran}. A synthetic video.`;
-  for (const button of document.querySelectorAll("#clips .open")) button.setAttribute("aria-current", "false");
-}
-
-function stripButton(clip, number) {
-  const button = document.createElement("button");
-  Object.assign(button, { type: "button", onclick: () => ([player.playing, player.at] = [false, number]) && player.seek(number) });
-  button.dataset.frame = number;
-  button.setAttribute("aria-label", `Frame ${number + 1}`);
-  button.append(still(clip.frames[number], clip.width, clip.height));
-  return button;
-}
-
-/** The player's word on what it shows. */
-function shown(frame, frames) {
-  $("seek").value = frame;
-  $("time").textContent = `${frame + 1} of ${frames}, ${(frame / player.fps).toFixed(2)} s`;
-  $("play").textContent = player.playing ? "Pause" : "Play";
-  $("play").setAttribute("aria-pressed", String(player.playing));
-  const buttons = [...$("strip").children];
-  const nearest = buttons.findLast((one) => Number(one.dataset.frame) <= frame);
-  buttons.forEach((one) => one.setAttribute("aria-current", String(one === nearest)));
+  estimate();
+  stage.restore();
 }
 
 async function save() {
   const button = $("save");
   button.disabled = true;
   try {
-    const { clip } = state;
+    const { clip } = stage;
     const imageHash = clip.wish.still ? await sha256(clip.wish.still) : "";
     const tags = tagsOf(clip, lab.model, lab.muybridge, imageHash);
     const { blob, name, codec } = await toFile(clip, Number($("enlarged").value), tags);
@@ -257,11 +205,11 @@ async function sha256(pixels) {
 }
 
 async function shelf() {
-  showShelf(await clips().catch(() => []), state.clip?.id, { open: pick, drop });
+  showShelf(await clips().catch(() => []), stage.clip?.id, { open: pick, drop });
 }
 
 async function pick(clip) {
-  open(clip);
+  stage.open(clip);
   form.write(clip.wish);
   await shelf();
   $("screen").scrollIntoView({ block: "nearest" });
@@ -278,7 +226,7 @@ async function remember() {
   if (last) form.write(last.wish);
   if (last?.open) said("The page was closed while a clip was being made. Its words and seed are here: make it again.", true);
   const [newest] = await clips().catch(() => []);
-  if (newest) open(newest);
+  if (newest) stage.open(newest);
   await shelf();
 }
 
@@ -291,34 +239,16 @@ async function stayOffline() {
   const controlled = Boolean(navigator.serviceWorker.controller);
   await navigator.serviceWorker.register(`sw.js?v=${lab.version}`);
   await navigator.serviceWorker.ready;
-  if (self.crossOriginIsolated || controlled || sessionStorage.getItem("reloaded")) return;
+  if (self.crossOriginIsolated || controlled || state.wish || sessionStorage.getItem("reloaded")) return;
   sessionStorage.setItem("reloaded", "once"); // with the worker's headers this time
   location.reload();
 }
 
-function tell(facts) {
-  $("factrun").textContent = on(facts);
-  const here = `${megabytes(facts.weights)} of weights`;
-  $("factbytes").textContent = facts.downloaded ? `${megabytes(facts.downloaded)} (${here}, the rest is the runtime)` : `nothing: ${here} were here`;
-}
-
-function on(facts) {
-  const threads = facts.threads === 1 ? "1 thread" : `${facts.threads} threads`;
-  return facts.device === "webgpu" ? "WebGPU, the graphics card" : `WebAssembly, ${threads}`;
-}
-
 function estimate() {
-  if (!form || !lab) return;
-  const { trained } = lab.model;
-  const share = (1 + (Number($("frames").value) - 1) / 4) / (1 + ((state.wish?.frames ?? trained.frames) - 1) / 4);
-  const seconds = state.steps && !state.wish ? ` About ${time(state.steps * Number($("steps").value) * share)} on this machine.` : "";
-  $("estimate").textContent = `Fewer steps are faster and rougher; ${lab.model.sampling.steps} measured best.${seconds}`;
-}
-
-function screen(canvas, badge) {
-  $("still").hidden = canvas;
-  $("canvas").hidden = !canvas;
-  $("badge").textContent = badge;
+  if (!form) return;
+  const seconds = state.pace * Number($("frames").value) * Number($("steps").value);
+  const here = seconds ? ` About ${time(seconds)} on this machine.` : "";
+  $("estimate").textContent = `Fewer steps are faster and rougher; ${lab.model.sampling.steps} measured best.${here}`;
 }
 
 function busy(is) {
@@ -326,34 +256,4 @@ function busy(is) {
   $("make").textContent = is ? "Making…" : "Make the clip";
   $("stop").hidden = $("work").hidden = !is;
   for (const id of ["again", "continue", "save"]) $(id).disabled = is;
-}
-
-function doing(text, share) {
-  $("doing").textContent = text[0].toUpperCase() + text.slice(1);
-  $("progress").value = share;
-}
-
-/** For screen readers, and in sight where it matters. */
-function said(text, visible = false) {
-  $("said").textContent = text;
-  $("said").className = visible ? "note" : "hidden";
-}
-
-function trouble(text) {
-  $("trouble").textContent = text;
-  $("trouble").hidden = !text;
-}
-
-function note(text) {
-  const notes = [...$("notes").children].map((one) => one.textContent);
-  if (!notes.includes(text)) $("notes").append(Object.assign(document.createElement("li"), { textContent: text }));
-}
-
-function time(seconds) {
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
-}
-
-function megabytes(bytes) {
-  return `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -5,8 +5,8 @@
 
 const CACHE = `muybridge-lab-${new URL(self.location.href).searchParams.get("v")}`;
 const PAGE = [
-  "./", "style.css", "page.js", "player.js", "form.js", "shelf.js", "still.js", "film.js", "keep.js", "worker.js",
-  "model.js", "noise.js", "sampler.js", "text.js", "icon.svg", "still.webp", "lab.json", "model/vocabulary.json",
+  "./", "style.css", "page.js", "player.js", "stage.js", "say.js", "form.js", "shelf.js", "still.js", "film.js", "keep.js",
+  "worker.js", "model.js", "noise.js", "sampler.js", "text.js", "icon.svg", "still.webp", "lab.json", "model/vocabulary.json",
 ];
 
 self.addEventListener("install", (event) => {

