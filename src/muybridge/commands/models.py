@@ -109,6 +109,7 @@ def check(console: Console, name: str) -> None:
     console.print(table)
     smaller = "it does not fit: make shorter or smaller clips (--seconds, --size), or take a smaller model"
     console.print("; ".join(advice) or smaller, markup=False)
+    console.print("libraries take scratch space beside this: leave room", markup=False)
 
 
 def _free() -> tuple[int, str]:
