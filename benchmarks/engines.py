@@ -8,6 +8,7 @@ What counts is the least of several runs: what else the machine does can only ad
 from __future__ import annotations
 
 import argparse
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,7 +29,8 @@ from muybridge.engines.kinds import eager, make, present
 
 PRECISIONS = {"f32": torch.float32, "bf16": torch.bfloat16}
 NOTES = (
-    "seconds: the least of all rounds; one clip of the size the model learnt from, a batch of one, one evaluation",
+    "ms: the least of all rounds, of one thread the processor's time, of several the clock's; one clip of the size"
+    " that the model learnt from, a batch of one, one evaluation",
     "share: of the fastest matrix product (2048 x 2048 x 2048, float32 or bfloat16, PyTorch) in the same run",
     "LTX, Wan: as in train_step.py, as many parameters that meet video tokens; under bf16 autocast and in float32",
 )
@@ -95,7 +97,8 @@ def main() -> None:
                 works[f"{name}, torch-{how}"] = theirs(name, dtype, compiled=False)
                 if options.compile:
                     works[f"{name}, compiled-{how}"] = theirs(name, dtype, compiled=True)
-    seconds = take_turns(works, options.rounds)
+    clock = time.process_time if options.threads == 1 else time.perf_counter
+    seconds = take_turns(works, options.rounds, warm_up=1, clock=clock)
     least = {name: min(values) for name, values in seconds.items()}
     peaks = {name: 2 * 2048**3 / least[f"product, {name}"] for name in PRECISIONS}
 

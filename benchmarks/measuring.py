@@ -47,21 +47,27 @@ class Spread:
         return f"{self.median:.{digits}f}{quartiles}"
 
 
-def seconds_of(work: Work) -> float:
-    """Wall-clock seconds of one call."""
-    began = time.perf_counter()
+def seconds_of(work: Work, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of one call, by the clock on the wall or by another."""
+    began = clock()
     work()
-    return time.perf_counter() - began
+    return clock() - began
 
 
-def take_turns(contenders: Mapping[str, Work], rounds: int, warm_up: int = 2, patience: float = 60.0) -> Seconds:
+def take_turns(
+    contenders: Mapping[str, Work],
+    rounds: int,
+    warm_up: int = 2,
+    patience: float = 60.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Seconds:
     """Seconds of every contender in every round, after `warm_up` calls each.
 
     A contender whose first call takes longer than `patience` seconds is not called again: that call is its figure.
     """
     seconds: Seconds = {}
     for name, work in contenders.items():
-        first = seconds_of(work)
+        first = seconds_of(work, clock)
         seconds[name] = [first] if first > patience else []
         print(f"{name}: first call {first:.2f} s", file=sys.stderr, flush=True)
         for _ in range(warm_up - 1 if first <= patience else 0):
@@ -69,7 +75,7 @@ def take_turns(contenders: Mapping[str, Work], rounds: int, warm_up: int = 2, pa
     patient = [name for name in contenders if not seconds[name]]
     for _ in range(rounds):
         for name in patient:
-            seconds[name].append(seconds_of(contenders[name]))
+            seconds[name].append(seconds_of(contenders[name], clock))
     return seconds
 
 

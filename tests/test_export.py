@@ -96,7 +96,7 @@ def test_eight_bits_are_within_half_a_step() -> None:
         assert np.abs(whole).max() == 127
 
 
-@pytest.mark.parametrize(("precision", "error"), [("fp16", 2e-3), ("int8", 5e-2)])
+@pytest.mark.parametrize(("precision", "error"), [("fp16", 5e-3), ("int8", 0.1)])
 @pytest.mark.parametrize("name", PARTS)
 def test_fewer_bits_say_nearly_the_same(
     name: str, precision: str, error: float, parts: dict[str, Part], graphs: dict[str, bytes]

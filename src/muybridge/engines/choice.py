@@ -1,7 +1,7 @@
 """Which engine is fastest on this machine and exact enough: tried once for each model, remembered.
 
 Exact enough: of one step, what differs from PyTorch in float32 is at most `LARGEST_ERROR` of the velocity, and a
-decoded clip comes to `LEAST_PSNR` or more. What that means for whole clips stands, measured, in docs/engines.md.
+decoded clip comes to `LEAST_PSNR` or more. What the engines came to stands, measured, in docs/engines.md.
 """
 
 from __future__ import annotations
