@@ -53,5 +53,5 @@ NANO = Recipe(
         ),
     ),
     learn_witness=WitnessStage(TrainSettings(steps=1000, lr=2e-3, warmup=50, decay=0.5, bf16=True), batch=48),
-    sampling=Settings(guidance=3.0, shift=4.0, drafts=8),
+    sampling=Settings(steps=20, guidance=3.0, shift=4.0, drafts=8),
 )

@@ -90,8 +90,13 @@ export class Model {
     return Object.values(await this.sessions.text.run(feed))[0];
   }
 
-  /** Velocity of a latent: `shape` is (1, frames, channels, rows, columns). */
-  async velocity(x, levels, spans, text, fps, shape) {
+  /** Whether frames are told of the known frame nearest to them; a clip then begins with a first frame made alone. */
+  get anchored() {
+    return this.sessions.transformer.inputNames.includes("known");
+  }
+
+  /** Velocity of a latent: `shape` is (1, frames, channels, rows, columns), of which the first `held` frames are known. */
+  async velocity(x, levels, spans, text, fps, shape, held) {
     const { Tensor } = this.ort;
     const feeds = {
       latent: new Tensor("float32", x, shape),
@@ -99,6 +104,10 @@ export class Model {
       text,
       fps: new Tensor("float32", [fps], [1]),
     };
+    if (this.anchored) {
+      const known = Float32Array.from(levels, (_, f) => (f < held ? 1 : 0));
+      feeds.known = new Tensor("float32", known, [1, levels.length]);
+    }
     if (this.sessions.transformer.inputNames.includes("span")) {
       feeds.span = new Tensor("float32", spans ?? new Float32Array(levels.length), [1, levels.length]);
     }

@@ -51,15 +51,30 @@ async function make(wish) {
   const frames = 1 + (wish.frames - 1) / 4;
   const read = (prompt) => model.text(ready.vocabulary.read(prompt));
   const [positive, negative] = [await read(wish.prompt), await read(wish.negative)];
-  const given = wish.still ? await model.encode(wish.still, wish.height, wish.width, stride) : new Float32Array();
-  const under = (text) => (x, levels, spans) =>
-    model.velocity(x, levels, spans, text, wish.fps, [1, frames, ...shape.slice(2)]);
+  let given = wish.still ? await model.encode(wish.still, wish.height, wish.width, stride) : new Float32Array();
+  const walk = (count, how) => {
+    const under = (text) => (x, levels, spans) =>
+      model.velocity(x, levels, spans, text, wish.fps, [1, count, ...shape.slice(2)], given.length / size);
+    return sample(under(positive), under(negative), normals(count * size, wish.seed), given, count, how);
+  };
 
   const first = performance.now();
+  const alone = model.anchored && !given.length && frames > 1 ? settings.draft_steps : 0;
+  const steps = alone + wish.steps;
+  const tell = (step) => self.postMessage({ type: "step", step, steps, seconds: seconds(first) });
+  if (alone) {
+    let still = given;
+    for await (const step of walk(1, { ...settings, steps: alone })) {
+      still = step.x;
+      tell(step.index);
+      if (await left()) return;
+    }
+    given = still;
+  }
   let latent = new Float32Array();
-  for await (const step of sample(under(positive), under(negative), normals(frames * size, wish.seed), given, frames, settings)) {
+  for await (const step of walk(frames, settings)) {
     latent = step.x;
-    self.postMessage({ type: "step", step: step.index, steps: wish.steps, seconds: seconds(first) });
+    tell(alone + step.index);
     if (await left()) return;
     const due = wish.previewEvery && step.index % wish.previewEvery === 0 && step.index < wish.steps;
     if (due && (await preview(step.data, frames, size, shape))) return;
@@ -75,7 +90,7 @@ async function make(wish) {
     self.postMessage({ type: "frames", frames: decoded, done: i + 1, of: frames });
     if (await left()) return;
   }
-  const took = { seconds: seconds(began), sampling, secondsAStep: sampling / wish.steps };
+  const took = { seconds: seconds(began), sampling, secondsAStep: sampling / steps };
   self.postMessage({ type: "made", took, facts: model.facts });
 }
 
