@@ -66,7 +66,7 @@ export class Model {
     ort.env.wasm.numThreads = threads;
     ort.env.wasm.wasmPaths = { mjs: new URL(`runtime/${runtime.binary}.mjs`, import.meta.url).href };
     ort.env.wasm.wasmBinary = await fetcher.bytes(binary);
-    const options = { executionProviders: [device], graphOptimizationLevel: "all" };
+    const options = { executionProviders: [device], graphOptimizationLevel: "all", logSeverityLevel: 3 };
     const open = async (part) => {
       const bytes = await fetcher.bytes(parts[part]);
       fetcher.say(`preparing the ${part}`);
