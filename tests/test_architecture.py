@@ -57,6 +57,7 @@ VERBS = {
     "bench physics": "model output suites scenes clips others quick full seed steps guidance device json",
     "bench score": "folder name json",
     "bench speed": "model rounds steps device json",
+    "cluster": "home database_url address fewest most gpus cpus fetch_private signing_key",
     "distill": "recipe teacher folder data device workers",
     "export": "model folder format precision size seconds",
     "finetune": "model data folder steps rank lr size frames batch device",

@@ -70,4 +70,5 @@ def test_watermark(tmp_path: Path) -> None:
 
 def test_serving(tmp_path: Path) -> None:
     found = figures("serving.py", "--clients", "2", "--requests", "2", folder=tmp_path)
-    assert {server: one["requests"] for server, one in found.items()} == {"bare": 4, "muybridge": 4}
+    asked = {f"{server}, {how}": 4 for server in ("bare", "muybridge") for how in ("at once", "paced")}
+    assert {server: one["requests"] for server, one in found.items()} == asked

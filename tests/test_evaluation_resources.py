@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from multiprocessing import get_context
+
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -28,15 +30,22 @@ def test_what_is_counted_is_handed_back() -> None:
 
 
 def test_peaks_rise_with_what_is_held_and_fall_where_the_system_can_forget() -> None:
+    """In a process of its own: where the system cannot forget, what other tests held would hide what is held here."""
+    with get_context("spawn").Pool(1) as pool:
+        can, before, during, after = pool.apply(_peaks)
+    assert during > before + 60
+    assert not can or after < during - 30
+
+
+def _peaks() -> tuple[bool, float, float, float]:
+    """Whether the peak can be forgotten; what it is before, with and after 64 MiB."""
     can = forget_peak(CPU)
     before = peak_mebibytes(CPU)
     block = torch.ones(64 * 2**20, dtype=torch.uint8)
     during = peak_mebibytes(CPU)
-    assert during > before + 60
     del block
-    if can:
-        forget_peak(CPU)
-        assert peak_mebibytes(CPU) < during - 30
+    forget_peak(CPU)
+    return can, before, during, peak_mebibytes(CPU)
 
 
 def test_the_peak_of_products_is_a_rate() -> None:

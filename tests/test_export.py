@@ -71,7 +71,9 @@ def test_an_engine_is_called_like_the_networks(engine: Engine, parts: dict[str, 
     with torch.inference_mode():
         for given in (None, span):
             wanted = network(latent, level, streams, span=given)
-            torch.testing.assert_close(engine.velocity(latent, level, streams, span=given), wanted, rtol=0, atol=1e-4)
+            torch.testing.assert_close(
+                engine.velocity(latent, level, streams, span=given), wanted, rtol=1e-4, atol=1e-4
+            )
         video = codec.decode(latent)[0]
         torch.testing.assert_close(engine.decode(latent)[0], video, rtol=0, atol=1e-4)
         torch.testing.assert_close(engine.encode(video)[0], codec.encode(video)[0], rtol=0, atol=1e-4)

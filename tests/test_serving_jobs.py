@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from serving_server import prepare
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient

@@ -201,7 +201,7 @@ def verify(
 
 
 @app.command
-def models(words: Positional[tuple[str, ...]] = ()) -> None:
+def models(words: Annotated[Positional[tuple[str, ...]], arg(metavar="[WORDS ...]")] = ()) -> None:
     """List the models that come with Muybridge, and the families of open models with what each can be given.
 
     `muybridge models check NAME` says, before anything is loaded, how much memory a clip takes and whether it fits.
