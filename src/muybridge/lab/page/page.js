@@ -134,7 +134,7 @@ const HEARD = {
   step({ step, steps, seconds }) {
     const more = state.queue.length ? `, ${state.queue.length} more to come` : "";
     doing(`step ${step} of ${steps}, ${time((seconds / step) * (steps - step))} left${more}`, step / (steps + 1));
-    state.pace = seconds / step / state.wish.frames;
+    state.pace = (seconds * steps) / (step * state.wish.steps * state.wish.frames); // a first frame made alone counts, too
   },
   preview({ pictures }) {
     stage.preview(pictures, state.wish.width, state.wish.height);
@@ -248,7 +248,7 @@ function estimate() {
   if (!form) return;
   const seconds = state.pace * Number($("frames").value) * Number($("steps").value);
   const here = seconds ? ` About ${time(seconds)} on this machine.` : "";
-  $("estimate").textContent = `Fewer steps are faster and rougher; ${lab.model.sampling.steps} measured best.${here}`;
+  $("estimate").textContent = `Fewer steps are faster and rougher; it comes with ${lab.model.sampling.steps}.${here}`;
 }
 
 function busy(is) {
