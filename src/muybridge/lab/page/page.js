@@ -90,6 +90,7 @@ async function make() {
   if (state.facts && state.facts.wish === form.run) return next();
   state.worker?.terminate();
   state.facts = null;
+  await underTheServiceWorker();
   state.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   state.worker.onmessage = ({ data }) => HEARD[data.type](data);
   state.worker.onerror = (event) => HEARD.failed({ sentence: event.message || "the model's worker broke down" });
@@ -168,6 +169,16 @@ const HEARD = {
     finish();
   },
 };
+
+/** What a worker fetches is kept for offline only if the service worker had the page when the worker began. */
+function underTheServiceWorker() {
+  const keeper = navigator.serviceWorker;
+  if (!keeper || keeper.controller) return;
+  return new Promise((resolve) => {
+    keeper.addEventListener("controllerchange", resolve, { once: true });
+    setTimeout(resolve, 5000); // some browsers never let one in: the model runs all the same
+  });
+}
 
 function finish() {
   if (state.wish) keepWish(state.wish, false).catch(() => {});
