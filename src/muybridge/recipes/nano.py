@@ -1,4 +1,4 @@
-"""The model that ships: trains on two CPU cores in one sitting."""
+"""The kind of model that ships: trains on two CPU cores. How the one in the package came about, its card says."""
 
 from __future__ import annotations
 
