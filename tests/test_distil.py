@@ -118,7 +118,7 @@ def test_every_student_recipe_fits_nano() -> None:
             assert (recipe.keep.layers or 1) <= config.layers
             assert (recipe.keep.heads or 1) <= config.heads
             assert (recipe.keep.expansion or 1) <= config.expansion
-            assert recipe.clips >= max(exercise.batch for exercise in recipe.exercises)
+            assert recipe.clips >= max(max(exercise.batch, exercise.firsts) for exercise in recipe.exercises)
         for exercise in recipe.exercises:
             if isinstance(exercise, Halve):
                 assert exercise.begin // exercise.end in {2**k for k in range(1, 8)}

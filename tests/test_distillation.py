@@ -229,20 +229,37 @@ def test_velocities_alone_do_not() -> None:
     assert last.x.std() < 0.1
 
 
-@pytest.mark.parametrize("kind", ["imitation", "progressive", "shortcut"])
+@pytest.mark.parametrize("kind", ["imitation", "progressive", "taught", "consistent"])
 def test_a_clip_s_share_is_the_same_in_any_batch(kind: str) -> None:
     taught = teacher(transformer(), 2.0)
     student = transformer(replace(TRANSFORMER, spans=True))
     objective: nn.Module = {
         "imitation": lambda: Imitation(student, taught, MIXED),
         "progressive": lambda: ProgressiveDistillation(student, taught, 4, 2.0, MIXED),
-        "shortcut": lambda: Shortcut(student, taught, 8, 2.0, MIXED),
+        "taught": lambda: Shortcut(student, taught, 8, 2.0, MIXED, anchor=1.0),
+        "consistent": lambda: Shortcut(student, taught, 8, 2.0, MIXED, anchor=0.0),
     }[kind]()
     whole = batch(4)
     with torch.no_grad():
         together = float(objective(whole)[0])
         alone = [float(objective(parts(whole, [clip]))[0]) for clip in range(4)]
     assert together == pytest.approx(sum(alone) / 4, rel=1e-4)
+
+
+@pytest.mark.parametrize(("anchor", "count"), [(0.0, 0), (0.25, 4), (0.5, 8), (1.0, 16)])
+def test_as_many_clips_of_every_batch_learn_from_the_teacher(anchor: float, count: int) -> None:
+    seen: list[int] = []
+
+    class Counted(Gaussian):
+        def forward(
+            self, latent: Tensor, level: Tensor, streams: Streams, *rest: Any, span: Tensor | None = None
+        ) -> Tensor:
+            if span is None:
+                seen.append(len(latent))
+            return super().forward(latent, level, streams, span=span)
+
+    losses(Shortcut(Pixelwise(spans=True), teacher(Counted()), 8, 1.0, PLAIN, anchor), 3)
+    assert set(seen) == ({count} if count else set())
 
 
 @pytest.mark.parametrize("kind", ["imitation", "progressive", "shortcut"])

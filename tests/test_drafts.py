@@ -61,6 +61,13 @@ def test_the_rest_follows_the_first_frame_as_an_image_to_video_clip_would() -> N
     torch.testing.assert_close(frames, last(sample(OfAnyLength(), known, None, replace(SETTINGS, drafts=0), [3])))
 
 
+def test_of_a_still_the_best_draft_is_all() -> None:
+    events = list(drafted(OfAnyLength(), still(streams(1), 1), None, SETTINGS, [3], brightness))
+    whole = last(drafted(OfAnyLength(), streams(1), None, SETTINGS, [3], brightness))
+    assert [event.step for event in events if isinstance(event, Progress)] == [1, 2, 3, 4]
+    torch.testing.assert_close(last(iter(events)), whole[:, :1], atol=1e-5, rtol=0)
+
+
 def test_a_clip_is_the_same_in_any_batch() -> None:
     together = last(drafted(OfAnyLength(), streams(3), None, SETTINGS, [7, 8, 9], brightness))
     alone = last(drafted(OfAnyLength(), streams(1), None, SETTINGS, [8], brightness))

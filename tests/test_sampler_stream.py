@@ -18,7 +18,8 @@ from muybridge.flow.schedules import time_grid
 from muybridge.generate import Model, load, to_uint8
 from muybridge.sampler import Settings, stream
 from muybridge.sampler.sample import walk
-from muybridge.types import Carry, Condition
+from muybridge.sampler.windows import windows
+from muybridge.types import Carry, Condition, Sampled
 
 A, STD = 0.8, 0.5
 CONDITION = Condition("a red ball rolls", height=32, width=48)
@@ -167,10 +168,53 @@ def test_memory_is_flat(model: Model) -> None:
     assert len(set(carries)) == 1
 
 
-def test_who_cannot_stream_says_so(tiny_model: Path) -> None:
+def test_windows_go_on_from_the_first_frame_and_the_last_ones() -> None:
+    """Of a window that counts on from what it is shown, nothing is lost, repeated or remembered for ever."""
+    seen: list[tuple[list[float], int]] = []
+
+    def count_on(shown: Tensor, seed: int) -> Tensor:
+        seen.append((shown.flatten().tolist(), seed))
+        more = shown[:, -1:] + torch.arange(1.0, 6 - shown.shape[1])[None, :, None, None, None]
+        return torch.cat([shown, more], dim=1)
+
+    def made(seed: int, count: int) -> list[float]:
+        frames = list(islice(windows(count_on, torch.zeros(1, 1, 1, 1, 1), 2, seed), count))
+        return torch.cat(frames, dim=1).flatten().tolist()
+
+    assert made(3, 11) == [float(i) for i in range(11)]
+    assert [shown for shown, _ in seen] == [[0], [0, 3, 4], [0, 5, 6], [0, 7, 8], [0, 9, 10]][: len(seen)]
+    seeds = [seed for _, seed in seen]
+    assert len(set(seeds)) == len(seeds)
+    seen.clear()
+    made(3, 5)
+    assert [seed for _, seed in seen] == seeds[: len(seen)]
+
+
+def test_a_model_that_looks_ahead_streams_in_windows(tiny_model: Path) -> None:
+    """The first window is the clip that begins with the stream's first frame; the next one goes on from its end."""
     plain = load(tiny_model)
-    with pytest.raises(ValueError, match="cannot stream"):
-        plain.stream(CONDITION, 1, Settings(guidance=1))
+    frames = list(islice(plain.stream(CONDITION, 5), 5))
+    assert [len(part) for part in frames] == [1, 4, 4, 4, 4]
+    again = list(islice(plain.stream(CONDITION, 5), 5))
+    assert all(np.array_equal(a, b) for a, b in zip(frames, again, strict=True))
+    *_, still = plain.sample(replace(CONDITION, frames=1), [5], plain.settings)
+    assert isinstance(still, Sampled)
+    assert np.array_equal(frames[0], to_uint8(plain.decode(still.latent).frames[0]))
+    assert plain.stream(CONDITION, 6).prompt == CONDITION.prompt
+
+
+def test_the_prompt_of_windows_may_change_too(tiny_model: Path) -> None:
+    one, other = (load(tiny_model).stream(CONDITION, 1) for _ in range(2))
+    before = [(next(one), next(other)) for _ in range(3)]  # the tiny model's window: a frame and two times four
+    assert all(np.array_equal(a, b) for a, b in before)
+    other.prompt = "a blue box"
+    assert not np.array_equal(next(one), next(other))
+    with pytest.raises(ValueError, match="holds what is no text"):
+        other.prompt = "\0"
+
+
+def test_which_solvers_cannot_be(tiny_model: Path) -> None:
+    plain = load(tiny_model)
     with pytest.raises(ValueError, match="cannot jump"):
         plain.stream(CONDITION, 1, Settings(guidance=1, solver="jump"))
     with pytest.raises(ValueError, match="cannot jump"):

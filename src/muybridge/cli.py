@@ -110,7 +110,7 @@ def generate(
         context_noise: Noise level, 0 to 1, that given frames are blurred with.
         drafts: First frames to draw and look at; the clip goes on from the one that shows what was asked. 0 is none.
         draft_steps: Steps from noise to such a first frame.
-        stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds. Wants a causal model.
+        stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds.
         watermark: Hide in the pixels that Muybridge made them; invisible, and it survives compression.
         sign: Sign the files (Content Credentials, C2PA).
         disclose: Write the prompt and the settings into the files.

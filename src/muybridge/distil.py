@@ -6,7 +6,7 @@ Each exercise has a folder of its own and goes on where an earlier run of it sto
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from muybridge.data.material import Material, Shape
 from muybridge.data.prefetch import Prefetch
 from muybridge.data.shards import Shards
 from muybridge.data.source import Source
+from muybridge.data.turns import InTurns
 from muybridge.data.worlds import HELD_OUT
 from muybridge.distillation.lesson import Teacher
 from muybridge.distillation.pruning import on, pruned
@@ -31,7 +32,7 @@ from muybridge.flow.guidance import Guidance
 from muybridge.flow.paths import interpolate
 from muybridge.generate import Model, save_model, to_uint8
 from muybridge.recipes.student import Exercise, Halve, Imitate, SelfForce, Shorten, StudentRecipe
-from muybridge.sampler.sample import JUMP, Settings, sample
+from muybridge.sampler.sample import JUMP, Settings
 from muybridge.simulation import prompt_and_facts
 from muybridge.train import Step, cache_latents, trained
 from muybridge.training.objectives import LevelSettings
@@ -59,7 +60,7 @@ def distil(
     teaching = Teacher(teacher.transformer, teacher.text, guidance_of(teacher.settings)).to(group.device)
     student = enrolled(recipe, teaching, Shards(cache, CALIBRATED, encode_text=teacher.vocabulary.ids))
     for exercise in recipe.exercises:
-        source = Shards(cache, exercise.batch, exercise.training.seed, teacher.vocabulary.ids)
+        source = lessons(exercise, cache, teacher)
         for name, steps, objective in rounds(exercise, recipe, student, teaching, teacher.settings.shift):
             draw = partial(samples, teacher, student, replace(sampling_of(recipe, teacher), steps=steps))
             with Prefetch(source, min(workers, 1)) as ahead:
@@ -77,8 +78,18 @@ def distil(
             trained=teacher.config["trained"],
             learnt_from=teacher.config["learnt_from"],
             familiarity=teacher.familiarity,
+            witness=teacher.witness,
             card=card(recipe, teacher),
         )
+
+
+def lessons(exercise: Exercise, cache: Path, teacher: Model) -> Source:
+    """What an exercise learns from: clips, and in turns with them first frames alone, if it wants any."""
+    seed, encode = exercise.training.seed, teacher.vocabulary.ids
+    clips = Shards(cache, exercise.batch, seed, encode)
+    if not exercise.firsts:
+        return clips
+    return InTurns([clips, Shards(cache, exercise.firsts, seed + 1, encode, frames=1)])
 
 
 def enrolled(recipe: StudentRecipe, teaching: Teacher, source: Source) -> VideoTransformer:
@@ -129,7 +140,16 @@ def guidance_of(settings: Settings) -> Guidance:
 def sampling_of(recipe: StudentRecipe, teacher: Model) -> Settings:
     """How the finished student is sampled: few steps on the teacher's grid, guidance built in."""
     solver = JUMP if recipe.spans else "euler"
-    return Settings(recipe.steps, solver, guidance=1.0, shift=teacher.settings.shift, preview_every=1)
+    drafts = recipe.drafts if teacher.settings.drafts else 0
+    return Settings(
+        recipe.steps,
+        solver,
+        guidance=1.0,
+        shift=teacher.settings.shift,
+        preview_every=1,
+        drafts=drafts,
+        draft_steps=recipe.steps,
+    )
 
 
 def identity(recipe: StudentRecipe, teacher: Model, exercise: Exercise) -> Mapping[str, Any]:
@@ -143,7 +163,9 @@ def samples(teacher: Model, student: VideoTransformer, settings: Settings, step:
     shape = shape_of(teacher)
     clip = Condition(frames=shape.frames, height=shape.height, width=shape.width, fps=shape.fps)
     conditions = [replace(clip, prompt=prompt_and_facts(HELD_OUT + i)[0]) for i in range(SAMPLED)]
-    *_, last = sample(student, teacher.encode(conditions), None, settings, range(SAMPLED))
+    model, streams = copy(teacher), teacher.encode(conditions)
+    model.transformer = student
+    *_, last = model.steps(streams, streams, settings, range(SAMPLED))
     assert isinstance(last, Sampled), last
     video = teacher.decode(last.latent).frames
     shown = np.unique(np.linspace(0, shape.frames - 1, 6).round().astype(int))

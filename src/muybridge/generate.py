@@ -24,9 +24,10 @@ from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.engines.engine import Engine
-from muybridge.sampler.drafts import drafted
+from muybridge.sampler.drafts import begun, drafted
 from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
 from muybridge.sampler.stream import stream
+from muybridge.sampler.windows import windows
 from muybridge.storage import checkpoint, pipelines
 from muybridge.storage.pipelines import PipelineFolder
 from muybridge.storage.provenance import Provenance, to_metadata
@@ -51,6 +52,9 @@ from muybridge.types import (
 KIND = "muybridge.model"
 PARTS = ("autoencoder", "text", "transformer")
 TRAINED = frozenset({"frames", "height", "width", "fps"})
+RECENT = 2
+"""Latent frames, beside the first, that a window of a stream goes on from."""
+
 LARGEST_CLIP = 32_768
 """Tokens of the longest clip that is attempted: 21 s at 256 x 256. Beyond it memory, not patience, is the limit."""
 
@@ -155,7 +159,7 @@ class Model:
     def stream(self, condition: Condition, seed: int = 0, settings: Settings | None = None) -> Stream:
         """A clip that is shown while it is made, and has no end; the condition's `frames` are not asked for.
 
-        ValueError for what this model cannot make: only causal ones stream.
+        ValueError for what this model cannot make.
         """
         return Stream(self, condition, seed, settings or self.settings)
 
@@ -345,24 +349,23 @@ class Stream:
     """A clip while it is made: iterate for its frames, uint8 (t h w 3), as many at a time as a latent frame stands for.
 
     The first comes alone, then four at a time. `prompt` may be set at any time, and the next frames follow it. What is
-    remembered does not grow, however long the stream is.
+    remembered does not grow, however long the stream is. A causal model makes its frames one by one; others make them
+    window by window.
     """
 
     def __init__(self, model: Model, condition: Condition, seed: int, settings: Settings) -> None:
         given = 1 if condition.prefix is None else max(1, len(condition.prefix))
-        self.model, self.condition = model, replace(condition, frames=given)
+        self.model, self.condition, self.settings = model, replace(condition, frames=given), settings
         model.check(self.condition)
         model.check_solver(settings)
-        if not model.transformer.config.causal:
-            raise ValueError(
-                f"{model.name} cannot stream, its frames look at later ones: make a causal student of it "
-                "(muybridge distill nano-stream), or leave streaming off"
-            )
         streams = model.encode([self.condition])
         self._fps, known = streams.fps, streams.known[:, : int(streams.is_known.sum())]
-        self._words = self._read(condition.prompt)
-        self._latents = stream(self._denoise, known, settings, seed)
         self._carry: Carry | None = None
+        if model.transformer.config.causal:
+            self._words = self._read(condition.prompt)
+            self._latents = stream(self._denoise, known, settings, seed)
+        else:
+            self._latents = self._windows(known, seed, self._recent())
 
     def __iter__(self) -> Stream:
         return self
@@ -381,12 +384,39 @@ class Stream:
     def prompt(self, prompt: str) -> None:
         condition = replace(self.condition, prompt=prompt)
         self.model.check(condition)
-        self.condition, self._words = condition, self._read(prompt)
+        self.condition = condition
+        if self.model.transformer.config.causal:
+            self._words = self._read(prompt)
 
     def _read(self, prompt: str) -> Words:
         ids = pad([self.model.vocabulary.ids(prompt)]).to(self.model.device)
         with self.model._precision(), torch.inference_mode():
             return read(self.model.transformer, self.model.text(ids))
+
+    def _recent(self) -> int:
+        """How many of the last latent frames a window goes on from, so that there is room for new ones."""
+        length = latent_frames(int(self.model.config["trained"]["frames"]))
+        if length < 3:
+            raise ValueError(f"{self.model.name} cannot stream, its clips are too short to go on from: make clips")
+        return min(RECENT, length - 2)
+
+    def _windows(
+        self, known: Float[Tensor, "1 t c h w"], seed: int, recent: int
+    ) -> Iterator[Float[Tensor, "1 1 c h w"]]:
+        if not known.shape[1]:
+            known = self._window(known, seed, frames=1)
+        yield from windows(self._window, known, recent, seed)
+
+    def _window(
+        self, shown: Float[Tensor, "1 k c h w"], seed: int, frames: int | None = None
+    ) -> Float[Tensor, "1 n c h w"]:
+        """A clip of so many frames, or of as many as the model learnt from, that begins with what is shown."""
+        length = frames or int(self.model.config["trained"]["frames"])
+        both = self.model.streams(replace(self.condition, prefix=None, frames=length))
+        streams, negative = (begun(each, shown) for each in both)
+        *_, last = self.model.steps(streams, negative, self.settings, [seed])
+        assert isinstance(last, Sampled), last
+        return last.latent.frames
 
     def _denoise(
         self, latent: Tensor, level: Tensor, carry: Carry, *, span: Tensor | None = None, remember: bool = False

@@ -24,6 +24,5 @@ def run(name: str, teacher: str, folder: Path, data: Path | None, device: str | 
             for step in distil(recipe, model, material, folder, group, workers):
                 lines.hear(step)
         if group.rank == 0:
-            stream = " --stream" if recipe.causal else ""
             print(f"model          {folder / 'model'}")
-            print(f'try it         muybridge generate "a red ball and a blue box"{stream} --model {folder / "model"}')
+            print(f'try it         muybridge generate "a red ball and a blue box" --model {folder / "model"}')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from muybridge.distillation.lesson import Lesson, Teacher
@@ -30,9 +30,9 @@ class Imitation(nn.Module):
         self.student, self.teacher, self.levels = student, teacher, levels
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles the transformers, and leaves the draws of random numbers as they are."""
-        self.student.compile(*args, **kwargs)
-        self.teacher.compile(*args, **kwargs)
+        """Compiles the transformers for each shape of a batch, and leaves the draws of random numbers as they are."""
+        self.student.compile(*args, **{"dynamic": False, **kwargs})
+        self.teacher.compile(*args, **{"dynamic": False, **kwargs})
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         lesson = self.teacher.lesson(batch, self.levels)
@@ -66,9 +66,9 @@ class ProgressiveDistillation(nn.Module):
         self.steps, self.shift = steps, shift
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles the transformers, and leaves the draws of random numbers as they are."""
-        self.student.compile(*args, **kwargs)
-        self.teacher.compile(*args, **kwargs)
+        """Compiles the transformers for each shape of a batch, and leaves the draws of random numbers as they are."""
+        self.student.compile(*args, **{"dynamic": False, **kwargs})
+        self.teacher.compile(*args, **{"dynamic": False, **kwargs})
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         lesson = self.teacher.lesson(batch, self.levels)
@@ -86,7 +86,7 @@ class Shortcut(nn.Module):
 
     The shortest step but one is two of the teacher; each longer one is two of its own, half as long (self-consistency
     of shortcut models, Frans et al. 2410.12557, eq. 4 and §3.2), so 1, 2, 4, … steps come out of one training that
-    never walks a whole path. `anchor` is the share of clips that learn from the teacher.
+    never walks a whole path. `anchor` is the share of a batch that learns from the teacher.
 
     With a teacher there is no need of the paper's flow-matching part: the teacher's steps are where the chain begins.
     """
@@ -108,14 +108,14 @@ class Shortcut(nn.Module):
         self.finest, self.shift, self.anchor = finest, shift, anchor
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles the transformers, and leaves the draws of random numbers as they are."""
-        self.student.compile(*args, **kwargs)
-        self.teacher.compile(*args, **kwargs)
+        """Compiles the transformers for each shape of a batch, and leaves the draws of random numbers as they are."""
+        self.student.compile(*args, **{"dynamic": False, **kwargs})
+        self.teacher.compile(*args, **{"dynamic": False, **kwargs})
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         whole = self.teacher.lesson(batch, self.levels)
         chance = whole.uniform(2, salt=4)
-        anchored = (chance[:, 0] < self.anchor) | (self.finest == 2)
+        anchored = self._anchored(chance[:, 0])
         loss, metrics = whole.data.new_zeros(()), {}
         for name, rows in (("taught", anchored), ("consistent", ~anchored)):
             if not bool(rows.any()):
@@ -126,6 +126,11 @@ class Shortcut(nn.Module):
             loss = loss + wrong * (len(steps) / len(rows))
             metrics[name] = wrong.detach()
         return loss, {"loss": loss.detach(), **metrics}
+
+    def _anchored(self, chance: Float[Tensor, " b"]) -> Bool[Tensor, " b"]:
+        """Which clips learn from the teacher: as many in every batch, for compiled networks want shapes that stay."""
+        count = len(chance) if self.finest == 2 else round(self.anchor * len(chance))
+        return chance.argsort().argsort() < count
 
     def _steps(self, chance: Float[Tensor, " b"], taught: bool) -> Tensor:
         """In how many steps each clip is walked: as many as there are if the teacher does, else 1, 2, 4, … fewer."""

@@ -1,6 +1,9 @@
 """What a student's recipe is: what it learns from its teacher, one exercise after the other. Settings, nothing else.
 
 A student recipe goes with any teacher: sizes, clips, guidance and the grid's shift are the teacher's.
+
+Of every exercise, `batch` is the clips that a step learns from. Every other step learns from so many `firsts` instead,
+if there are any: clips' first frames alone, which a clip begins with where a model makes drafts.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ class Imitate:
 
     training: TrainSettings
     batch: int
+    firsts: int = 0
     levels: LevelSettings = field(default_factory=LevelSettings)
 
 
@@ -31,6 +35,7 @@ class Halve:
 
     training: TrainSettings
     batch: int
+    firsts: int = 0
     begin: int = 32
     end: int = 1
     levels: LevelSettings = field(default_factory=LevelSettings)
@@ -42,6 +47,7 @@ class Shorten:
 
     training: TrainSettings
     batch: int
+    firsts: int = 0
     finest: int = 32
     anchor: float = 0.5
     levels: LevelSettings = field(default_factory=LevelSettings)
@@ -53,6 +59,7 @@ class SelfForce:
 
     training: TrainSettings
     batch: int
+    firsts: int = 0
     turns: int = 1
     levels: LevelSettings = field(default_factory=LevelSettings)
 
@@ -66,6 +73,7 @@ class StudentRecipe:
 
     exercises  what it learns, in this order, each from the averaged weights of the one before
     steps      what it samples with unless told otherwise
+    drafts     first frames it chooses from, of a teacher with a witness
     clips      encoded clips that it learns from
     keep       how much of the teacher it is; less is followed by a recovery (`Imitate`)
     causal     its frames see no future, so it streams
@@ -77,6 +85,7 @@ class StudentRecipe:
     clips: int
     keep: Pruning = field(default_factory=Pruning)
     causal: bool = False
+    drafts: int = 4
 
     @property
     def spans(self) -> bool:

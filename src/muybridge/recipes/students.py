@@ -21,7 +21,7 @@ TINY = StudentRecipe(
     name="tiny",
     exercises=(
         Imitate(_BRIEFLY, batch=2),
-        Shorten(_BRIEFLY, batch=2, finest=4),
+        Shorten(_BRIEFLY, batch=2, firsts=4, finest=4),
         SelfForce(_BRIEFLY, batch=2, levels=_CAUSAL),
     ),
     steps=2,
@@ -32,11 +32,22 @@ TINY = StudentRecipe(
 
 TINY_HALVED = StudentRecipe(name="tiny-halved", exercises=(Halve(_BRIEFLY, batch=2, begin=4, end=1),), steps=1, clips=4)
 
+_AFTER_A_STILL = LevelSettings(per_frame=0.0, prefix=0.9, drop_text=0.0)
+"""First frames are drafts, so nearly every clip goes on from one; all other frames have one level, as sampled."""
+
 NANO_FAST = StudentRecipe(
     name="nano-fast",
-    exercises=(Shorten(_LEARN, batch=16, levels=LevelSettings(drop_text=0.0)),),
+    exercises=(
+        Shorten(
+            replace(_LEARN, lr=4e-4, muon_lr=5e-4, compile=True),
+            batch=16,
+            firsts=128,
+            finest=16,
+            levels=_AFTER_A_STILL,
+        ),
+    ),
     steps=4,
-    clips=5_000,
+    clips=6_000,
 )
 
 NANO_HALVED = StudentRecipe(

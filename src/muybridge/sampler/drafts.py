@@ -14,9 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from muybridge.flow.paths import expand_level
 from muybridge.sampler.sample import Denoiser, Settings, sample
-from muybridge.types import Event, Progress, Sampled, Streams
+from muybridge.types import Event, Latent, Progress, Sampled, Streams
 
 Mistakes: TypeAlias = Callable[[Float[Tensor, "b c h w"], Streams], Float[Tensor, " b"]]
 """How far pictures are from what is asked of them: the fewer the better."""
@@ -32,10 +31,11 @@ def drafted(
 ) -> Iterator[Event]:
     """As `sampler.sample`, for clips of which nothing is known: `settings.drafts` first frames, then the rest.
 
-    A clip's drafts have seeds of their own that follow from its seed.
+    A clip's drafts have seeds of their own that follow from its seed. Of a still, the best draft is all there is.
     """
     assert not bool(streams.is_known.any()), "drafts of a clip whose first frame is known"
     first, seconds = None, 0.0
+    steps = settings.draft_steps + (settings.steps if streams.is_known.shape[1] > 1 else 0)
     for event in sample(
         denoiser,
         still(streams, settings.drafts),
@@ -47,8 +47,11 @@ def drafted(
             first = best(event.latent.frames, still(streams, settings.drafts), len(seeds), mistakes)
         elif isinstance(event, Progress):
             seconds = event.seconds
-            yield _counted(event, 0, 0.0, settings)
+            yield _counted(event, 0, 0.0, steps)
     assert first is not None, "the sampler ended without its last event"
+    if streams.is_known.shape[1] == 1:
+        yield Sampled(Latent(first, float(streams.fps[0])))
+        return
     for event in sample(
         denoiser,
         begun(streams, first),
@@ -56,7 +59,7 @@ def drafted(
         replace(settings, drafts=0),
         seeds,
     ):
-        yield _counted(event, settings.draft_steps, seconds, settings)
+        yield _counted(event, settings.draft_steps, seconds, steps)
 
 
 def best(
@@ -89,17 +92,16 @@ def still(streams: Streams, copies: int) -> Streams:
     )
 
 
-def begun(streams: Streams, first: Float[Tensor, "b 1 c h w"]) -> Streams:
+def begun(streams: Streams, first: Float[Tensor, "b k c h w"]) -> Streams:
     """The clips with their first frames known."""
-    is_known = torch.zeros_like(streams.is_known)
-    is_known[:, 0] = True
-    known = torch.where(expand_level(is_known, streams.known), first.to(streams.known), streams.known)
+    count = first.shape[1]
+    known, is_known = streams.known.clone(), torch.zeros_like(streams.is_known)
+    known[:, :count], is_known[:, :count] = first.to(known), True
     return replace(streams, known=known, is_known=is_known)
 
 
-def _counted(event: Event, before: int, seconds: float, settings: Settings) -> Event:
-    """The event as one of the whole: `before` steps and `seconds` went before it."""
+def _counted(event: Event, before: int, seconds: float, steps: int) -> Event:
+    """The event as one of the whole of so many steps: `before` of them and `seconds` went before it."""
     if not isinstance(event, Progress):
         return event
-    steps = settings.draft_steps + settings.steps
     return Progress(before + event.step, steps, seconds + event.seconds, event.preview)
