@@ -24,7 +24,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_checkpoint import build_tiny_model, child_environment
+from tiny_checkpoint import build_drafting_model, child_environment
 
 import muybridge
 from muybridge.lab import runtime
@@ -34,6 +34,8 @@ from muybridge.storage.provenance import from_metadata
 from muybridge.storage.stills import fit, read_still
 
 PROMPT = "a small red ball rolls behind a tall blue box"
+SEED = 14
+"""Of whose drafts the second is best by far: the tiny model's witness is drawn at random, and int8 may sway it."""
 FLAGS = (
     "--no-sandbox",
     "--disable-quic",
@@ -164,7 +166,7 @@ class Plain(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+    return build_drafting_model(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture(scope="module")
@@ -222,11 +224,11 @@ def test_in_a_browser(lab: Path, model: Path, browser: Any, tmp_path: Path) -> N
         assert not tab.evaluate(NAMELESS)
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
-        wish = {"prompt": PROMPT, "seed": "7", "frames": "9", "steps": "2", "guidance": "2"}
+        wish = {"prompt": PROMPT, "seed": str(SEED), "frames": "9", "steps": "2", "guidance": "2"}
         _make(tab, wish)
         made = _newest(tab)
         assert "WebAssembly" in made["ran"]
-        assert _psnr(made["pixels"], python.generate(condition, 7)[0].frames) >= 30
+        assert _psnr(made["pixels"], python.generate(condition, SEED)[0].frames) >= 30
 
         tab.fill("#prompt", "a red ball and a bxo")
         assert "“bxo” (it knows" in tab.inner_text("#words")
@@ -246,7 +248,7 @@ def test_in_a_browser(lab: Path, model: Path, browser: Any, tmp_path: Path) -> N
         _make(tab, wish)
         prefix = fit(read_still(picture), 32, 48)[None]
         still = muybridge.Condition(PROMPT, frames=9, height=32, width=48, prefix=prefix)
-        assert _psnr(_newest(tab)["pixels"], python.generate(still, 7)[0].frames) >= 30
+        assert _psnr(_newest(tab)["pixels"], python.generate(still, SEED)[0].frames) >= 30
 
         with tab.expect_download() as download:
             tab.click("#save")
@@ -326,6 +328,6 @@ def _check_film(path: Path, model_hash: str) -> None:
         made = from_metadata(film.metadata)
     assert len(frames) == 9
     assert frames[0].shape == (32, 48, 3)
-    assert (made.prompt, made.seed, made.steps, made.guidance) == (PROMPT, 7, 2, 2.0)
+    assert (made.prompt, made.seed, made.steps, made.guidance) == (PROMPT, SEED, 2, 2.0)
     assert made.model_hash == model_hash
     assert len(made.image) == 64

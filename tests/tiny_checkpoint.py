@@ -12,6 +12,7 @@ import muybridge
 from muybridge.conditioning.familiarity import Familiarity
 from muybridge.conditioning.text import TextConfig, TextEncoder
 from muybridge.conditioning.vocabulary import Vocabulary
+from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.sampler.sample import Settings
 from muybridge.simulation import VOCABULARY
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
@@ -33,11 +34,19 @@ def build_causal_model(folder: Path) -> Path:
     return build_tiny_model(folder, transformer=config, sampling=JUMPS)
 
 
+def build_drafting_model(folder: Path) -> Path:
+    """Writes a model that chooses its first frame among three."""
+    sampling = Settings(steps=2, guidance=2.0, preview_every=1, drafts=3, draft_steps=2)
+    looks = WitnessConfig(channels=4, text_width=16, colours=8, shapes=3, objects=3, width=8, blocks=1)
+    return build_tiny_model(folder, None, replace(TRANSFORMER, anchored=True), sampling, looks)
+
+
 def build_tiny_model(
     folder: Path,
     familiarity: Familiarity | None = None,
     transformer: TransformerConfig = TRANSFORMER,
     sampling: Settings | None = None,
+    witness: WitnessConfig | None = None,
 ) -> Path:
     """Writes a model that makes 9 frames of 48x32 in 2 steps: noise, but noise that depends on every input."""
     vocabulary = Vocabulary.of(VOCABULARY)
@@ -57,6 +66,7 @@ def build_tiny_model(
         trained={"frames": 9, "height": 32, "width": 48, "fps": 15.0},
         learnt_from="nothing at all",
         familiarity=familiarity,
+        witness=None if witness is None else drawn(Witness(witness)),
         card="# tiny\n\nRandom weights, for tests.\n",
     )
     return folder

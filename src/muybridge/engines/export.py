@@ -64,7 +64,7 @@ def export(
     ValueError if it cannot be written, or holds anything but an export.
     """
     check_target(target, precision)
-    parts = parts_of(model.text, model.transformer, model.autoencoder)
+    parts = parts_of(model.text, model.transformer, model.autoencoder, model.witness)
     with new_folder(folder, replaceable=_is_export) as temporary:
         functions = {name: _write(part, temporary, target, precision) for name, part in parts.items()}
         differences = [difference(part, functions[name], sizes) for name, part in parts.items()]

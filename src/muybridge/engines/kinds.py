@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from muybridge.conditioning.text import TextEncoder
+from muybridge.conditioning.witness import Witness
 from muybridge.engines.engine import Engine, Function
 from muybridge.engines.parts import Part, parts_of
 from muybridge.sampler.sample import Settings
@@ -39,6 +40,7 @@ class Runnable(Protocol):
     autoencoder: VideoAutoencoder
     text: TextEncoder
     transformer: VideoTransformer
+    witness: Witness | None
     dtype: torch.dtype
     config: Mapping[str, Any]
     settings: Settings

@@ -1,10 +1,12 @@
-"""What a model is cut into where PyTorch does not run it: four functions from tensors to tensors.
+"""What a model is cut into where PyTorch does not run it: functions from tensors to tensors.
 
     text         ids of a prompt's words -> the tokens that the transformer reads
     transformer  noisy latent, levels, tokens, speed (and which frames are known, for models that are anchored to
                  them, and span, for models that jump) -> velocity
     decoder      latent frames, what was before -> pixel frames, what is to be remembered
     encoder      pixel frames, what was before -> latent frames, what is to be remembered
+    witness      a latent picture, tokens -> scores of what stands where, and of what the words name (of a model that
+                 has one)
 
 Decoder and encoder work on chunks. Where a clip begins, what was before is zeros; the first latent frame then decodes
 to four pixel frames of which only the last is shown, and the first pixel frame is encoded four times over. That is how
@@ -22,6 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from muybridge.conditioning.text import TextEncoder
+from muybridge.conditioning.witness import Witness
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.transformer.model import VideoTransformer
 from muybridge.types import TEMPORAL_STRIDE, Carry, Streams
@@ -119,9 +122,25 @@ class Encoder(nn.Module):
         return (latent, *(after[name] for name in self.names))
 
 
-def parts_of(text: TextEncoder, transformer: VideoTransformer, autoencoder: VideoAutoencoder) -> dict[str, Part]:
-    """The four parts of a model by name, in float32 on the CPU."""
-    parts = (_text(text), _transformer(transformer, text.config.queries), _decoder(autoencoder), _encoder(autoencoder))
+class Looks(nn.Module):
+    """A latent picture and tokens -> the witness' scores of colour and shape: of each place, of each object named."""
+
+    def __init__(self, witness: Witness) -> None:
+        super().__init__()
+        self.witness = witness
+
+    def forward(self, picture: Tensor, text: Tensor) -> tuple[Tensor, ...]:
+        return (*self.witness.look(picture), *self.witness.read(text))
+
+
+def parts_of(
+    text: TextEncoder, transformer: VideoTransformer, autoencoder: VideoAutoencoder, witness: Witness | None = None
+) -> dict[str, Part]:
+    """The parts of a model by name, in float32 on the CPU."""
+    tokens = text.config.queries
+    parts = [_text(text), _transformer(transformer, tokens), _decoder(autoencoder), _encoder(autoencoder)]
+    if witness is not None:
+        parts.append(_witness(witness, tokens))
     return {part.name: part for part in parts}
 
 
@@ -157,6 +176,21 @@ def _transformer(transformer: VideoTransformer, tokens: int) -> Part:
     if transformer.config.spans:
         inputs["span"] = ("batch", "frames")
     return Part("transformer", Transformer(transformer), inputs, {"velocity": latent})
+
+
+def _witness(witness: Witness, tokens: int) -> Part:
+    config = witness.config
+    inputs: dict[str, Axes] = {
+        "picture": ("batch", config.channels, "height", "width"),
+        "text": ("batch", tokens, config.text_width),
+    }
+    outputs: dict[str, Axes] = {
+        "colours": ("batch", config.colours + 1, "height", "width"),
+        "shapes": ("batch", config.shapes, "height", "width"),
+        "colour": ("batch", config.objects, config.colours + 1),
+        "shape": ("batch", config.objects, config.shapes),
+    }
+    return Part("witness", Looks(witness), inputs, outputs)
 
 
 def _decoder(autoencoder: VideoAutoencoder) -> Part:

@@ -22,7 +22,6 @@ from muybridge.storage.atomic import new_file
 
 FORMAT = 1
 PRECISION = "int8"
-PARTS = ("text", "transformer", "decoder", "encoder")
 
 
 def build(folder: Path, model: str, tell: Callable[[str], None] = lambda doing: None) -> dict[str, Any]:
@@ -78,7 +77,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "channels": config["channels"],
             "stride": config["spatial_stride"],
         },
-        "graphs": {part: f"model/{config['parts'][part]['file']}" for part in PARTS},
+        "graphs": {part: f"model/{about['file']}" for part, about in config["parts"].items()},
         "files": {name: path.stat().st_size for name, path in files.items()},
     }
 

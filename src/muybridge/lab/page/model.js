@@ -1,10 +1,12 @@
 /**
- * The model in this browser: four ONNX graphs in onnxruntime-web, on the GPU (WebGPU) or the processor (WebAssembly).
+ * The model in this browser: ONNX graphs in onnxruntime-web, on the GPU (WebGPU) or the processor (WebAssembly).
  *
  * @typedef {{version: string, model: any, graphs: Record<string, string>, files: Record<string, number>}} Lab
  *     What lab.json says: the model, where each of its parts lies, how many bytes every file has.
  * @typedef {{done: number, total: number, what: string}} Loading bytes that are here, of how many, and what comes now
  */
+
+import { mistakes } from "./witness.js";
 
 const RUNTIMES = {
   wasm: { entry: "ort.wasm.min.mjs", binary: "ort-wasm-simd-threaded" },
@@ -59,7 +61,8 @@ export class Model {
     const runtime = RUNTIMES[device];
     const binary = `runtime/${runtime.binary}.wasm`;
     const parts = lab.graphs;
-    const files = [binary, parts.text, parts.transformer, parts.decoder];
+    const wanted = ["text", "transformer", "decoder", ...(parts.witness ? ["witness"] : [])];
+    const files = [binary, ...wanted.map((part) => parts[part])];
     const fetcher = new Fetcher(lab.files, files, report);
     const ort = await import(new URL(`runtime/${runtime.entry}`, import.meta.url).href);
     ort.env.logLevel = "error";
@@ -72,7 +75,8 @@ export class Model {
       fetcher.say(`preparing the ${part}`);
       return ort.InferenceSession.create(bytes, options);
     };
-    const sessions = { text: await open("text"), transformer: await open("transformer"), decoder: await open("decoder") };
+    const sessions = {};
+    for (const part of wanted) sessions[part] = await open(part);
     const weights = files.slice(1).reduce((sum, file) => sum + lab.files[file], 0);
     const model = new Model(ort, sessions, { device, threads, notes, downloaded: fetcher.downloaded, weights });
     model.openEncoder = async () => {
@@ -93,6 +97,17 @@ export class Model {
   /** Whether frames are told of the known frame nearest to them; a clip then begins with a first frame made alone. */
   get anchored() {
     return this.sessions.transformer.inputNames.includes("known");
+  }
+
+  /** Whether it can tell which of several first frames shows what was asked for. */
+  get witnesses() {
+    return Boolean(this.sessions.witness);
+  }
+
+  /** How far a latent frame is from what a prompt's features ask for: the fewer the better. */
+  async mistakes(latent, text, shape) {
+    const picture = new this.ort.Tensor("float32", latent, [1, ...shape.slice(2)]);
+    return mistakes(await this.sessions.witness.run({ picture, text }));
   }
 
   /** Velocity of a latent: `shape` is (1, frames, channels, rows, columns), of which the first `held` frames are known. */

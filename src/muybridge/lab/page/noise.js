@@ -47,3 +47,15 @@ export function normals(count, seed) {
   }
   return out;
 }
+
+/**
+ * Seeds of a clip's drafts, as muybridge/sampler/drafts.py draws them: the clip's own first, then what it leads to.
+ * PyTorch takes 64 bits for a whole number below 2^31, of which the second 32 decide.
+ * @param {number} seed
+ * @param {number} count
+ */
+export function draftSeeds(seed, count) {
+  const bits = twister(seed);
+  const next = () => [bits.next(), bits.next()][1].value % 2 ** 31;
+  return Array.from({ length: count }, (_, i) => (i ? next() : seed));
+}

@@ -132,10 +132,10 @@ const HEARD = {
     said(`The model is ready after ${time(seconds)}.`);
     next();
   },
-  step({ step, steps, seconds }) {
+  step({ step, steps, done, seconds }) {
     const more = state.queue.length ? `, ${state.queue.length} more to come` : "";
-    doing(`step ${step} of ${steps}, ${time((seconds / step) * (steps - step))} left${more}`, step / (steps + 1));
-    state.pace = (seconds * steps) / (step * state.wish.steps * state.wish.frames); // a first frame made alone counts, too
+    doing(`step ${step} of ${steps}, ${time(seconds / done - seconds)} left${more}`, done * (steps / (steps + 1)));
+    state.pace = seconds / (done * state.wish.steps * state.wish.frames); // first frames made alone count, too
   },
   preview({ pictures }) {
     stage.preview(pictures, state.wish.width, state.wish.height);

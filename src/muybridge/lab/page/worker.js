@@ -6,7 +6,7 @@
  */
 
 import { load, sentence } from "./model.js";
-import { normals } from "./noise.js";
+import { draftSeeds, normals } from "./noise.js";
 import { sample } from "./sampler.js";
 import { Vocabulary } from "./text.js";
 
@@ -52,29 +52,37 @@ async function make(wish) {
   const read = (prompt) => model.text(ready.vocabulary.read(prompt));
   const [positive, negative] = [await read(wish.prompt), await read(wish.negative)];
   let given = wish.still ? await model.encode(wish.still, wish.height, wish.width, stride) : new Float32Array();
-  const walk = (count, how) => {
+  const walk = (count, how, seed) => {
     const under = (text) => (x, levels, spans) =>
       model.velocity(x, levels, spans, text, wish.fps, [1, count, ...shape.slice(2)], given.length / size);
-    return sample(under(positive), under(negative), normals(count * size, wish.seed), given, count, how);
+    return sample(under(positive), under(negative), normals(count * size, seed), given, count, how);
   };
 
   const first = performance.now();
-  const alone = model.anchored && !given.length && frames > 1 ? settings.draft_steps : 0;
-  const steps = alone + wish.steps;
-  const tell = (step) => self.postMessage({ type: "step", step, steps, seconds: seconds(first) });
-  if (alone) {
+  const chosen = model.witnesses ? settings.drafts : 0;
+  const begins = !given.length && (chosen || (model.anchored && frames > 1));
+  const drafts = begins ? draftSeeds(wish.seed, chosen || 1) : [];
+  const before = drafts.length * settings.draft_steps;
+  const steps = before + (begins && frames === 1 ? 0 : wish.steps);
+  const work = (step) => Math.min(step, before) + Math.max(0, step - before) * frames; // a draft is one frame
+  const tell = (step) =>
+    self.postMessage({ type: "step", step, steps, done: work(step) / work(steps), seconds: seconds(first) });
+  let [best, fewest] = [given, Infinity];
+  for (const [number, seed] of drafts.entries()) {
     let still = given;
-    for await (const step of walk(1, { ...settings, steps: alone })) {
+    for await (const step of walk(1, { ...settings, steps: settings.draft_steps }, seed)) {
       still = step.x;
-      tell(step.index);
+      tell(number * settings.draft_steps + step.index);
       if (await left()) return;
     }
-    given = still;
+    const wrong = drafts.length > 1 ? await model.mistakes(still, positive, shape) : 0;
+    if (wrong < fewest) [best, fewest] = [still, wrong];
   }
-  let latent = new Float32Array();
-  for await (const step of walk(frames, settings)) {
+  given = best;
+  let latent = given;
+  for await (const step of steps > before ? walk(frames, settings, wish.seed) : []) {
     latent = step.x;
-    tell(alone + step.index);
+    tell(before + step.index);
     if (await left()) return;
     const due = wish.previewEvery && step.index % wish.previewEvery === 0 && step.index < wish.steps;
     if (due && (await preview(step.data, frames, size, shape))) return;
