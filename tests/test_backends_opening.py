@@ -19,9 +19,9 @@ import muybridge
 from muybridge import cli
 from muybridge.backends import lora
 from muybridge.backends.memory import needs
+from muybridge.backends.model import OpenModel
 from muybridge.backends.pipelines import Pipeline
 from muybridge.commands.models import markdown
-from muybridge.generate import OpenModel
 from muybridge.storage import pipelines
 from muybridge.storage.provenance import from_metadata
 from muybridge.storage.stills import contact_sheet

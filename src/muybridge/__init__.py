@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from muybridge.generate import Model as Model
     from muybridge.generate import Stream as Stream
     from muybridge.generate import load as load
-    from muybridge.generate import save_model as save_model
-    from muybridge.generate import to_uint8 as to_uint8
     from muybridge.sampler.sample import Settings as Settings
     from muybridge.simulation.clip import simulate as simulate
     from muybridge.storage.checkpoint import bundled as bundled
+    from muybridge.storage.models import save_model as save_model
     from muybridge.storage.provenance import Provenance as Provenance
     from muybridge.storage.stills import contact_sheet as contact_sheet
     from muybridge.storage.stills import fit as fit
     from muybridge.storage.stills import read_still as read_still
+    from muybridge.storage.stills import to_uint8 as to_uint8
     from muybridge.storage.video import read_mp4 as read_mp4
     from muybridge.storage.video import write_mp4 as write_mp4
     from muybridge.types import Condition as Condition
@@ -57,9 +57,9 @@ _HOMES = {
     "load": "generate",
     "read_mp4": "storage.video",
     "read_still": "storage.stills",
-    "save_model": "generate",
+    "save_model": "storage.models",
     "simulate": "simulation.clip",
-    "to_uint8": "generate",
+    "to_uint8": "storage.stills",
     "write_mp4": "storage.video",
 }
 

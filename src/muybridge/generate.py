@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 import muybridge
-from muybridge.backends.pipelines import Pipeline
-from muybridge.conditioning.familiarity import Familiarity, doubts
-from muybridge.conditioning.text import TextConfig, TextEncoder, pad
-from muybridge.conditioning.vocabulary import Vocabulary
-from muybridge.conditioning.witness import Witness, WitnessConfig
+from muybridge.conditioning.familiarity import doubts
+from muybridge.conditioning.text import pad
 from muybridge.engines.engine import Engine
 from muybridge.sampler.drafts import begun, drafted
 from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
 from muybridge.sampler.stream import stream
 from muybridge.sampler.windows import windows
 from muybridge.storage import checkpoint, pipelines
-from muybridge.storage.pipelines import PipelineFolder
-from muybridge.storage.provenance import Provenance, to_metadata
+from muybridge.storage.models import Networks, read_model
+from muybridge.storage.models import save_model as save_model
+from muybridge.storage.provenance import Provenance, provenance_of, to_metadata
 from muybridge.storage.stills import contact_sheet
+from muybridge.storage.stills import to_uint8 as to_uint8
 from muybridge.storage.video import write_mp4
-from muybridge.tokenizer.autoencoder import AutoencoderConfig, VideoAutoencoder
-from muybridge.transformer.model import TransformerConfig, VideoTransformer
+from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.transformer.streaming import Words, advance, read
 from muybridge.types import (
     GIVEN,
@@ -49,9 +42,6 @@ from muybridge.types import (
     latent_frames,
 )
 
-KIND = "muybridge.model"
-PARTS = ("autoencoder", "text", "transformer")
-TRAINED = frozenset({"frames", "height", "width", "fps"})
 RECENT = 2
 """Latent frames, beside the first, that a window of a stream goes on from."""
 
@@ -94,25 +84,16 @@ class Model:
 
     engine: Engine | None = None
 
-    def __init__(self, found: checkpoint.Checkpoint, name: str, device: torch.device, dtype: torch.dtype) -> None:
-        config = _checked(found)
-        self.name, self.hash, self.config, self.card = name, found.model_hash, config, found.card
+    def __init__(
+        self, networks: Networks, name: str, known_by: str, card: str, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.name, self.hash, self.card = name, known_by, card
         self.device, self.dtype = device, dtype
-        with _blaming(found):
-            self.vocabulary = Vocabulary.from_json(found.files["vocabulary.json"])
-            self.autoencoder = VideoAutoencoder(AutoencoderConfig(**_tuples(config["autoencoder"])))
-            self.text = TextEncoder(TextConfig(**_tuples(config["text"])))
-            self.transformer = VideoTransformer(TransformerConfig(**_tuples(config["transformer"])))
-            self.settings = Settings(**_tuples(config["sampling"]))
-            assert len(self.vocabulary) == self.text.config.vocabulary, "another vocabulary"
-            known = found.tensors.get("familiarity")
-            self.familiarity = None if known is None else Familiarity.from_tensors(known)
-            seen = found.tensors.get("witness")
-            self.witness = None if seen is None else Witness(WitnessConfig(**_tuples(config["witness"])))
-        for part in (*PARTS, *(["witness"] if self.witness else [])):
-            module = getattr(self, part)
-            checkpoint.load_into(module, found.tensors[part], f"the {part} of {name}")
-            module.to(device).eval().requires_grad_(False)
+        self.config, self.settings = networks.config, networks.settings
+        self.vocabulary, self.familiarity = networks.vocabulary, networks.familiarity
+        self.autoencoder, self.text = networks.autoencoder.to(device), networks.text.to(device)
+        self.transformer = networks.transformer.to(device)
+        self.witness = None if networks.witness is None else networks.witness.to(device)
 
     def generate(
         self,
@@ -189,7 +170,7 @@ class Model:
 
     def check(self, condition: Condition) -> None:
         """ValueError, naming the nearest that would do, for what this model cannot make."""
-        _check_text(condition)
+        check_text(condition)
         foreign = condition.given - {"prompt", "negative", "image", "opening"}
         if foreign:
             said = " and ".join(GIVEN[name] for name in sorted(foreign))
@@ -234,32 +215,8 @@ class Model:
 
     def provenance(self, condition: Condition, seed: int, settings: Settings) -> Provenance:
         """All that is needed to make a clip again."""
-        image = "" if condition.prefix is None else hashlib.sha256(to_uint8(condition.prefix).tobytes()).hexdigest()
-        return Provenance(
-            prompt=condition.prompt,
-            negative=condition.negative,
-            seed=seed,
-            model=self.name,
-            model_hash=self.hash,
-            steps=settings.steps,
-            guidance=settings.guidance,
-            solver=settings.solver,
-            shift=settings.shift,
-            guidance_low=settings.guidance_interval[0],
-            guidance_high=settings.guidance_interval[1],
-            rescale=settings.guidance_rescale,
-            context_noise=settings.context_noise,
-            drafts=settings.drafts,
-            draft_steps=settings.draft_steps,
-            frames=condition.frames,
-            height=condition.height,
-            width=condition.width,
-            fps=condition.fps,
-            image=image,
-            given=_fingerprints(condition),
-            version=muybridge.__version__,
-            engine="" if self.engine is None else self.engine.name,
-        )
+        engine = "" if self.engine is None else self.engine.name
+        return provenance_of(condition, seed, settings, self.name, self.hash, muybridge.__version__, engine)
 
     def _check_tokens(self, frames: int, rows: int, columns: int, condition: Condition) -> None:
         tokens = frames * rows * columns
@@ -291,58 +248,6 @@ class Model:
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
-
-class OpenModel(Model):
-    """A model of others, in diffusers' format, behind the same interface: its pipeline is tokenizer, text encoder,
-    transformer and sampler in one. What only models of ours have is refused with a sentence.
-    """
-
-    def __init__(self, pipeline: Pipeline, known_by: str, device: torch.device, dtype: torch.dtype) -> None:
-        self.pipeline, self.name, self.hash = pipeline, pipeline.name, known_by
-        self.device, self.dtype, self.settings = device, dtype, pipeline.settings
-        family = pipeline.family
-        trained = {"frames": family.frames, "height": family.height, "width": family.width, "fps": family.fps}
-        self.config = {"kind": "diffusers", "trained": trained, "learnt_from": f"what its makers say ({family.name})"}
-        self.card = f"{family.name}: {family.licence}. What is made may be sold: {family.commerce}."
-        self.familiarity = self.engine = None
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name in ("autoencoder", "text", "transformer", "vocabulary"):
-            raise ValueError(f"{self.name} is a model of others and has no {name} of ours: give a model of Muybridge")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def sample(self, condition: Condition, seeds: Sequence[int], settings: Settings) -> Iterator[Event]:
-        """The events of its pipeline; the last one's latent is the frames themselves. Stop iterating to cancel."""
-        yield from self.pipeline.sample(condition, seeds, settings)
-
-    def decode(self, latent: Latent) -> Video:
-        """Its pipeline has decoded them already."""
-        return Video(latent.frames, latent.fps)
-
-    def check(self, condition: Condition) -> None:
-        """ValueError, naming what would do or which families can, for what this model cannot make."""
-        _check_text(condition)
-        self.pipeline.check(condition)
-
-    def check_shape(self, condition: Condition) -> None:
-        """ValueError, naming the nearest that would do, for a length, size or speed that it cannot make."""
-        _check_text(condition)
-        self.pipeline.check_shape(condition)
-
-    def check_solver(self, settings: Settings) -> None:
-        """ValueError for a setting that its pipeline would ignore."""
-        self.pipeline.check_settings(settings)
-
-    def stream(self, condition: Condition, seed: int = 0, settings: Settings | None = None) -> Stream:
-        """Models of others make whole clips."""
-        raise ValueError(
-            f"{self.name} cannot stream, it makes whole clips: leave streaming off, or take a causal model"
-        )
-
-    def frames_near(self, count: float) -> int:
-        """The possible length in frames that is nearest to `count`."""
-        return self.pipeline.family.frames_near(count)
 
 
 class Stream:
@@ -445,13 +350,14 @@ def load(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     pipeline = pipelines.find(model, allow_pickle)
     if pipeline is not None:
-        return _open(pipeline, str(model), where, dtype, loras)
+        from muybridge.backends.model import open_model
+
+        return open_model(pipeline, str(model), where, dtype, loras)
     if loras:
         raise ValueError(f"LoRAs are for models in diffusers' format, and {model} is one of Muybridge: leave them out")
     found = checkpoint.load(model)
-    if found.config["kind"] != KIND:
-        raise ValueError(f"{model} holds a {found.config['kind']}, not a {KIND}: give a model that generates")
-    opened = Model(found, str(model), where, dtype or _fast_dtype(where))
+    networks = read_model(found, str(model))
+    opened = Model(networks, str(model), found.model_hash, found.card, where, dtype or fast_dtype(where))
     if engine != "torch":
         from muybridge.engines.choice import chosen
 
@@ -459,136 +365,15 @@ def load(
     return opened
 
 
-def _open(
-    found: PipelineFolder, name: str, device: torch.device, dtype: torch.dtype | None, loras: Sequence[str]
-) -> OpenModel:
-    from muybridge.backends import lora
-    from muybridge.backends.opening import open_pipeline
-
-    chosen = [lora.read(text) for text in loras]
-    dtype = dtype or (_fast_dtype(device) if device.type == "cuda" else torch.float32)
-    pipe = open_pipeline(found, device, dtype)
-    lora.add(pipe, name, chosen)
-    digests = [found.digest, *(one.digest for one in chosen)]
-    known = hashlib.sha256("\0".join(digests).encode()).hexdigest() if chosen else found.digest
-    return OpenModel(Pipeline(pipe, name), known[:12], device, dtype)
-
-
-def save_model(
-    folder: str | Path,
-    *,
-    name: str,
-    autoencoder: VideoAutoencoder,
-    text: TextEncoder,
-    transformer: VideoTransformer,
-    vocabulary: Vocabulary,
-    sampling: Settings,
-    trained: Mapping[str, float],
-    learnt_from: str,
-    card: str,
-    familiarity: Familiarity | None = None,
-    witness: Witness | None = None,
-) -> None:
-    """Writes what `load` reads: three networks, the words they know, and how to use them.
-
-    sampling     what measured best for this model
-    trained      the clips it learnt from: frames, height, width, fps
-    learnt_from  the same in words, for people, e.g. "simulated tabletop worlds"
-    card         the model card, Markdown: command, data, time, machine, scores
-    familiarity  what their stills have in common, by which others are doubted
-    witness      what chooses among drafts of a first frame
-    """
-    assert trained.keys() >= TRAINED, f"trained lacks {TRAINED - trained.keys()}"
-    assert autoencoder.config.channels == transformer.config.channels, "autoencoder and transformer do not fit"
-    assert text.config.width == transformer.config.text_width, "text encoder and transformer do not fit"
-    assert text.config.vocabulary == len(vocabulary), f"{text.config.vocabulary} ids for {len(vocabulary)} words"
-    config = {
-        "kind": KIND,
-        "name": name,
-        "learnt_from": learnt_from,
-        "trained": dict(trained),
-        "sampling": asdict(sampling),
-        "autoencoder": asdict(autoencoder.config),
-        "text": asdict(text.config),
-        "transformer": asdict(transformer.config),
-    }
-    tensors = {
-        "autoencoder": _halved(autoencoder),
-        "text": _halved(text),
-        "transformer": _halved(transformer),
-        **({} if familiarity is None else {"familiarity": familiarity.tensors()}),
-        **({} if witness is None else {"witness": _halved(witness)}),
-    }
-    if witness is not None:
-        config["witness"] = asdict(witness.config)
-    checkpoint.save(folder, config, tensors, card, {"vocabulary.json": vocabulary.to_json()})
-
-
-def _fingerprints(condition: Condition) -> str:
-    """What was given beside words and first frames, as JSON: name -> SHA-256 of its values; "" if there was nothing."""
-    known = {name: getattr(condition, name) for name in ("suffix", "video", "mask", "control", "camera", "intrinsics")}
-    found: dict[str, str | float] = {
-        name: hashlib.sha256(np.ascontiguousarray(value.cpu().numpy()).tobytes()).hexdigest()
-        for name, value in known.items()
-        if value is not None
-    }
-    if condition.video is not None:
-        found["strength"] = condition.strength
-    return json.dumps(found, sort_keys=True) if found else ""
-
-
-def _halved(module: nn.Module) -> dict[str, Tensor]:
-    """Weights as float16, which is finer than the bfloat16 they are multiplied in, and half the size."""
-    return {
-        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in module.state_dict().items()
-    }
-
-
-def _check_text(condition: Condition) -> None:
+def check_text(condition: Condition) -> None:
+    """ValueError for prompts that are no text."""
     for name, text in (("prompt", condition.prompt), ("negative prompt", condition.negative)):
         if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in text):
             raise ValueError(f"the {name} holds what is no text (NUL, or bytes that are not UTF-8): type it again")
 
 
-def to_uint8(frames: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
-    """[-1, 1] to 0 … 255, rounded."""
-    pixels = ((frames.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return rearrange(pixels, "t c h w -> t h w c").cpu().numpy()
-
-
-def _fast_dtype(device: torch.device) -> torch.dtype:
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the processor multiplies it fast, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16", False) else torch.float32
-
-
-def _checked(found: checkpoint.Checkpoint) -> Mapping[str, Any]:
-    """The settings of a checkpoint that has all its parts. ValueError names what is missing."""
-    missing = [f"{part}.safetensors" for part in PARTS if part not in found.tensors]
-    missing += [name for name in ("vocabulary.json",) if name not in found.files]
-    missing += [f"{part!r} in config.json" for part in (*PARTS, "sampling", "trained") if part not in found.config]
-    if not missing:
-        trained = found.config["trained"]
-        numbers = {key for key, value in trained.items() if isinstance(value, int | float)}
-        missing = [f"the number {key!r} in config.json" for key in sorted(TRAINED - numbers)]
-    if missing:
-        raise ValueError(f"the checkpoint {found.folder} lacks {', '.join(missing)}: copy or download it again, whole")
-    return {"learnt_from": "other clips", **found.config}
-
-
-@contextmanager
-def _blaming(found: checkpoint.Checkpoint) -> Iterator[None]:
-    """Settings that were damaged, or are another version's, fail in as many ways as there are settings."""
-    try:
-        yield
-    except Exception as error:  # the tokenizers library raises nothing narrower
-        said = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise ValueError(
-            f"the settings in {found.folder} are damaged or of another version ({said}): "
-            "copy or download the checkpoint again, or update Muybridge"
-        ) from error
-
-
-def _tuples(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has lists only; our frozen configs have tuples only."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in numbers.items()}

@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from muybridge.backends.finetuning import LoraVelocity, save
+from muybridge.backends.model import OpenModel
 from muybridge.commands.options import size_of
 from muybridge.commands.train import Lines
 from muybridge.data.footage import Bucket, Footage
-from muybridge.generate import OpenModel, load
+from muybridge.generate import load
 from muybridge.training.parallel import Group
 from muybridge.training.settings import TrainSettings
 from muybridge.training.trainer import Trainer

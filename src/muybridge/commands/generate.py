@@ -11,12 +11,13 @@ from typing import TypeVar
 import torch
 from rich.console import Console
 
+from muybridge.backends.model import OpenModel
 from muybridge.commands.given import Given, filled
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of, size_of
 from muybridge.commands.progress import Bar
 from muybridge.conditioning.vocabulary import LONGEST_PROMPT
 from muybridge.engines.kinds import TORCH
-from muybridge.generate import Clip, Model, OpenModel, load
+from muybridge.generate import Clip, Model, load
 from muybridge.sampler.sample import Settings
 from muybridge.storage import checkpoint, credentials
 from muybridge.storage.credentials import Credentials

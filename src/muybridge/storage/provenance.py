@@ -8,7 +8,11 @@ import math
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from muybridge.sampler.sample import Settings
+    from muybridge.types import Condition
 
 FORMAT = 1
 """Version of the JSON. Raised when an older program could not read what a newer one writes."""
@@ -61,6 +65,53 @@ class Provenance:
     given: str = ""
     options: str = ""
     engine: str = ""
+
+
+def provenance_of(
+    condition: Condition, seed: int, settings: Settings, model: str, model_hash: str, version: str, engine: str = ""
+) -> Provenance:
+    """What a clip that is made so says of itself; torch is there already where there are conditions."""
+    from muybridge.storage.stills import to_uint8
+
+    image = "" if condition.prefix is None else hashlib.sha256(to_uint8(condition.prefix).tobytes()).hexdigest()
+    return Provenance(
+        prompt=condition.prompt,
+        negative=condition.negative,
+        seed=seed,
+        model=model,
+        model_hash=model_hash,
+        steps=settings.steps,
+        guidance=settings.guidance,
+        solver=settings.solver,
+        shift=settings.shift,
+        guidance_low=settings.guidance_interval[0],
+        guidance_high=settings.guidance_interval[1],
+        rescale=settings.guidance_rescale,
+        context_noise=settings.context_noise,
+        drafts=settings.drafts,
+        draft_steps=settings.draft_steps,
+        frames=condition.frames,
+        height=condition.height,
+        width=condition.width,
+        fps=condition.fps,
+        image=image,
+        given=_fingerprints(condition),
+        version=version,
+        engine=engine,
+    )
+
+
+def _fingerprints(condition: Condition) -> str:
+    """What was given beside words and first frames, as JSON: name -> SHA-256 of its values; "" if there was nothing."""
+    known = {name: getattr(condition, name) for name in ("suffix", "video", "mask", "control", "camera", "intrinsics")}
+    found: dict[str, str | float] = {
+        name: hashlib.sha256(value.cpu().contiguous().numpy().tobytes()).hexdigest()
+        for name, value in known.items()
+        if value is not None
+    }
+    if condition.video is not None:
+        found["strength"] = condition.strength
+    return json.dumps(found, sort_keys=True) if found else ""
 
 
 def to_metadata(provenance: Provenance) -> dict[str, str]:

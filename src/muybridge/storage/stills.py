@@ -68,6 +68,12 @@ def fit(still: Float[Tensor, "3 h w"], height: int, width: int) -> Float[Tensor,
     return resized[0].clamp(-1, 1)
 
 
+def to_uint8(frames: Float[Tensor, "t 3 h w"]) -> UInt8[np.ndarray, "t h w 3"]:
+    """[-1, 1] to 0 … 255, rounded."""
+    pixels = ((frames.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return rearrange(pixels, "t c h w -> t h w c").cpu().numpy()
+
+
 def contact_sheet(
     frames: UInt8[np.ndarray, "t h w 3"],
     path: AnyPath,

@@ -1,0 +1,82 @@
+"""Models of others as models: opened, and behind the same interface as ours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+import torch
+
+from muybridge.backends import lora
+from muybridge.backends.opening import open_pipeline
+from muybridge.backends.pipelines import Pipeline
+from muybridge.generate import Model, Stream, check_text, fast_dtype
+from muybridge.sampler.sample import Settings
+from muybridge.storage.pipelines import PipelineFolder
+from muybridge.types import Condition, Event, Latent, Video
+
+
+class OpenModel(Model):
+    """A model of others, in diffusers' format, behind the same interface: its pipeline is tokenizer, text encoder,
+    transformer and sampler in one. What only models of ours have is refused with a sentence.
+    """
+
+    def __init__(self, pipeline: Pipeline, known_by: str, device: torch.device, dtype: torch.dtype) -> None:
+        self.pipeline, self.name, self.hash = pipeline, pipeline.name, known_by
+        self.device, self.dtype, self.settings = device, dtype, pipeline.settings
+        family = pipeline.family
+        trained = {"frames": family.frames, "height": family.height, "width": family.width, "fps": family.fps}
+        self.config = {"kind": "diffusers", "trained": trained, "learnt_from": f"what its makers say ({family.name})"}
+        self.card = f"{family.name}: {family.licence}. What is made may be sold: {family.commerce}."
+        self.familiarity = self.engine = None
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in ("autoencoder", "text", "transformer", "vocabulary"):
+            raise ValueError(f"{self.name} is a model of others and has no {name} of ours: give a model of Muybridge")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def sample(self, condition: Condition, seeds: Sequence[int], settings: Settings) -> Iterator[Event]:
+        """The events of its pipeline; the last one's latent is the frames themselves. Stop iterating to cancel."""
+        yield from self.pipeline.sample(condition, seeds, settings)
+
+    def decode(self, latent: Latent) -> Video:
+        """Its pipeline has decoded them already."""
+        return Video(latent.frames, latent.fps)
+
+    def check(self, condition: Condition) -> None:
+        """ValueError, naming what would do or which families can, for what this model cannot make."""
+        check_text(condition)
+        self.pipeline.check(condition)
+
+    def check_shape(self, condition: Condition) -> None:
+        """ValueError, naming the nearest that would do, for a length, size or speed that it cannot make."""
+        check_text(condition)
+        self.pipeline.check_shape(condition)
+
+    def check_solver(self, settings: Settings) -> None:
+        """ValueError for a setting that its pipeline would ignore."""
+        self.pipeline.check_settings(settings)
+
+    def stream(self, condition: Condition, seed: int = 0, settings: Settings | None = None) -> Stream:
+        """Models of others make whole clips."""
+        raise ValueError(
+            f"{self.name} cannot stream, it makes whole clips: leave streaming off, or take a causal model"
+        )
+
+    def frames_near(self, count: float) -> int:
+        """The possible length in frames that is nearest to `count`."""
+        return self.pipeline.family.frames_near(count)
+
+
+def open_model(
+    found: PipelineFolder, name: str, device: torch.device, dtype: torch.dtype | None, loras: Sequence[str]
+) -> OpenModel:
+    """The model of a folder, with the LoRAs asked for. ValueError, with the mend, for what cannot be opened."""
+    chosen = [lora.read(text) for text in loras]
+    dtype = dtype or (fast_dtype(device) if device.type == "cuda" else torch.float32)
+    pipe = open_pipeline(found, device, dtype)
+    lora.add(pipe, name, chosen)
+    digests = [found.digest, *(one.digest for one in chosen)]
+    known = hashlib.sha256("\0".join(digests).encode()).hexdigest() if chosen else found.digest
+    return OpenModel(Pipeline(pipe, name), known[:12], device, dtype)
