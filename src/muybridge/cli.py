@@ -79,6 +79,7 @@ def generate(
     allow_pickle: bool = False,
     engine: str | None = None,
     fast: bool = False,
+    base: str = "",
 ) -> None:
     """Turn a sentence, and a still if you have one, into a clip.
 
@@ -100,7 +101,8 @@ def generate(
         guidance: How closely to follow the prompt; 1 is off.
         solver: euler, heun or multistep; jump with a distilled model that does. Models of others have their own.
         variants: How many clips to make, with seeds that follow each other.
-        model: A bundled model's name, a folder, or org/name on the hub: of ours, or in diffusers' format.
+        model: A bundled model's name, a folder, or org/name on the hub: of ours, or in diffusers' format. A single
+            .safetensors file of Wan or LTX-Video, too.
         negative: What the clip shall not show.
         overwrite: Replace files that exist.
         shift: Above 1, more of the steps go where the noise is strong and the layout is decided.
@@ -128,6 +130,7 @@ def generate(
         engine: What runs the model: torch, openvino, onnxruntime; auto tries all that are installed, once, and takes
             the fastest that is exact enough. By default what auto found here earlier, else torch.
         fast: Take the model's distilled student, which needs few steps.
+        base: Where the rest of a single file is: a folder, or org/name on the hub. By default told by its shape.
     """
     from muybridge.commands.generate import Opening, Wish, run
     from muybridge.commands.given import Given
@@ -160,8 +163,8 @@ def generate(
             sign,
             disclose,
             key,
-            Given(last_image, video, strength, mask, control, camera, lora, dtype),
-            Opening(dtype, allow_pickle, lora),
+            Given(last_image, video, strength, mask, control, camera, lora, dtype, base or None),
+            Opening(dtype, allow_pickle, lora, base),
             engine,
             fast,
         )
@@ -347,14 +350,14 @@ def export(
     """Write a model as graphs for other runtimes: four files, and a README that says how to make clips with them.
 
     The graphs take any size and length. What was written is run and compared with the original, part by part and over
-    a whole clip, and the differences are printed.
+    a whole clip, and the differences are printed. --format diffusers writes a folder that diffusers opens instead.
 
     Example: muybridge export nano --precision fp16 -o nano-onnx
 
     Args:
         model: A bundled model's name, a checkpoint's folder, or org/name on the hub.
         folder: Where to write them. An older export there is replaced.
-        format: onnx, openvino or torch-export.
+        format: onnx, openvino, torch-export or diffusers.
         precision: What weights are stored in: fp32; fp16, half the size; int8, a quarter. Sums are float32 in any case.
         size: WIDTHxHEIGHT in pixels to compare at; by default what the model learnt from.
         seconds: Length of the clip to compare; by default what the model learnt from.

@@ -20,7 +20,7 @@ from muybridge.sampler.drafts import begun, drafted
 from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
 from muybridge.sampler.stream import stream
 from muybridge.sampler.windows import windows
-from muybridge.storage import checkpoint, pipelines
+from muybridge.storage import checkpoint, pipelines, singles
 from muybridge.storage.models import Networks, read_model
 from muybridge.storage.models import save_model as save_model
 from muybridge.storage.provenance import Provenance, provenance_of, to_metadata
@@ -337,8 +337,11 @@ def load(
     *,
     allow_pickle: bool = False,
     loras: Sequence[str] = (),
+    base: str | Path = "",
 ) -> Model:
     """The model of a checkpoint: a bundled name, a folder, or "org/name" on the hub; ours, or a pipeline of diffusers.
+
+    A single .safetensors file of Wan or LTX-Video is a model, too, together with its `base`.
 
     device        "cpu", "cuda", …; by default the best there is
     dtype         of the matrix products; by default bfloat16 where the processor multiplies it fast, else float32
@@ -346,8 +349,15 @@ def load(
                   found exact enough on this machine; where none was tried, all are. Pipelines of diffusers: "torch"
     loras         files of LoRAs for it, "path" or "path:scale"
     allow_pickle  open weights that are pickled, which can run any program: only for files whose makers you trust
+    base          where the rest of a single file is: a folder or "org/name"; by default told by the file's shape
     """
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if singles.is_single(model):
+        from muybridge.backends.model import open_single
+
+        return open_single(singles.read_single(model), str(base), where, dtype, loras, allow_pickle)
+    if base:
+        raise ValueError(f"--base names the rest of a model in a single file, and {model} is whole: leave it out")
     pipeline = pipelines.find(model, allow_pickle)
     if pipeline is not None:
         from muybridge.backends.model import open_model

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
+from dataclasses import replace
+from typing import Any, NoReturn
 
 import torch
 
 from muybridge.backends import lora
-from muybridge.backends.opening import open_pipeline
+from muybridge.backends.opening import family, open_pipeline, quietly
 from muybridge.backends.pipelines import Pipeline
+from muybridge.backends.singles import base_of, parts_of
 from muybridge.generate import Model, Stream, check_text, fast_dtype
 from muybridge.sampler.sample import Settings
-from muybridge.storage.pipelines import PipelineFolder
+from muybridge.storage.pipelines import OURS, PipelineFolder, find
+from muybridge.storage.singles import SingleFile
 from muybridge.types import Condition, Event, Latent, Video
 
 
@@ -71,12 +74,68 @@ class OpenModel(Model):
 
 def open_model(
     found: PipelineFolder, name: str, device: torch.device, dtype: torch.dtype | None, loras: Sequence[str]
-) -> OpenModel:
+) -> Model:
     """The model of a folder, with the LoRAs asked for. ValueError, with the mend, for what cannot be opened."""
+    if found.pipeline == OURS:
+        return _ours(found, name, device, dtype, loras)
     chosen = [lora.read(text) for text in loras]
-    dtype = dtype or (fast_dtype(device) if device.type == "cuda" else torch.float32)
-    pipe = open_pipeline(found, device, dtype)
-    lora.add(pipe, name, chosen)
-    digests = [found.digest, *(one.digest for one in chosen)]
-    known = hashlib.sha256("\0".join(digests).encode()).hexdigest() if chosen else found.digest
+    dtype = dtype or _dtype(device)
+    return _finished(open_pipeline(found, device, dtype), name, [found.digest], chosen, device, dtype)
+
+
+def open_single(
+    single: SingleFile, base: str, device: torch.device, dtype: torch.dtype | None, loras: Sequence[str], pickle: bool
+) -> OpenModel:
+    """The model of a single file, with what it lacks from `base`: a folder or repository, "" for that of its shape.
+
+    pickle  the weights of the base may be pickled
+    """
+    name, replaced = base or base_of(single), ("transformer", *(("vae",) if single.has_vae else ()))
+    found = find(name, pickle, without=replaced)
+    if found is None:
+        raise ValueError(
+            f"--base is {name!r}, which is no pipeline of diffusers: give a folder, or org/name on the hub"
+        )
+    chosen, dtype = [lora.read(text) for text in loras], dtype or _dtype(device)
+    with quietly():
+        parts = parts_of(single, found, dtype, torch.float32 if family(found).vae_float32 else dtype)
+    found = replace(found, weights={**found.weights, "transformer": [single.path]})
+    pipe = open_pipeline(found, device, dtype, parts)
+    return _finished(pipe, str(single.path), [found.digest, single.digest], chosen, device, dtype)
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    return fast_dtype(device) if device.type == "cuda" else torch.float32
+
+
+def _finished(
+    pipe: Any,
+    name: str,
+    digests: Sequence[str],
+    loras: Sequence[lora.Lora],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> OpenModel:
+    """With its LoRAs, known by all the files that make it."""
+    lora.add(pipe, name, loras)
+    digests = [*digests, *(one.digest for one in loras)]
+    known = hashlib.sha256("\0".join(digests).encode()).hexdigest() if len(digests) > 1 else digests[0]
     return OpenModel(Pipeline(pipe, name), known[:12], device, dtype)
+
+
+def _ours(
+    found: PipelineFolder, name: str, device: torch.device, dtype: torch.dtype | None, loras: Sequence[str]
+) -> Model:
+    """A model of ours that was written for diffusers, as itself again."""
+    from muybridge.backends.native import MuybridgePipeline
+
+    if loras:
+        raise ValueError(f"LoRAs are for models of others, and {name} is one of Muybridge: leave them out")
+    with quietly():
+        try:
+            pipe = MuybridgePipeline.from_pretrained(str(found.folder), local_files_only=True).to(device)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise ValueError(f"{found.folder} cannot be opened ({said}): export it again") from error
+    opened: Model = pipe.model(name, found.digest[:12], dtype)
+    return opened

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,8 +22,13 @@ def family(found: PipelineFolder) -> Family:
     return known
 
 
-def open_pipeline(found: PipelineFolder, device: torch.device, dtype: torch.dtype) -> Any:
-    """The pipeline of a folder, its weights read. ValueError, with the mend, where diffusers cannot open it."""
+def open_pipeline(
+    found: PipelineFolder, device: torch.device, dtype: torch.dtype, parts: Mapping[str, Any] | None = None
+) -> Any:
+    """The pipeline of a folder, its weights read. ValueError, with the mend, where diffusers cannot open it.
+
+    parts  networks that take the place of those in the folder
+    """
     import diffusers
 
     known = family(found)
@@ -40,6 +45,7 @@ def open_pipeline(found: PipelineFolder, device: torch.device, dtype: torch.dtyp
                 use_safetensors=None if found.pickled else True,
                 local_files_only=True,
                 **dict.fromkeys(found.absent),
+                **(parts or {}),
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError) as error:
             said = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from muybridge.commands.generate import frames_of
 from muybridge.commands.options import size_of
@@ -17,10 +18,15 @@ from muybridge.generate import Model, load
 from muybridge.sampler.sample import sample
 from muybridge.types import Condition, Sampled, latent_frames
 
+DIFFUSERS = "diffusers"
+
 
 def run(name: str, folder: Path, target: str, precision: str, size: str, seconds: float | None) -> None:
-    """Writes the graphs and prints how near they come, part by part and in a whole clip."""
+    """Writes the graphs, or a pipeline of diffusers, and prints how near they come, part by part or in a whole clip."""
     notes = Console(stderr=True, highlight=False, emoji=False)
+    if target == DIFFUSERS:
+        for_diffusers(name, folder, precision, size, seconds, notes)
+        return
     check_target(target, precision)
     model = load(name, device="cpu", dtype=torch.float32)
     condition = _condition(model, size, seconds)
@@ -31,12 +37,36 @@ def run(name: str, folder: Path, target: str, precision: str, size: str, seconds
         engine, differences = export(model, model.vocabulary.to_json(), folder, target, precision, sizes)
     for found in differences:
         print(f"{found.part:<14} largest difference {found.largest:.2e}, relative {found.relative:.2e}")
-    psnr = clip_psnr(model, engine, condition, notes)
-    print(
-        f"whole clip     {'the same frames' if math.isinf(psnr) else f'{psnr:.1f} dB'} (PSNR to the original's frames)"
-    )
+    _print_clip(clip_psnr(model, engine, condition, notes))
     total = sum(file.stat().st_size for file in folder.iterdir())
     print(f"written        {folder}: {total / 1e6:.1f} MB, {target}, weights in {precision}")
+
+
+def for_diffusers(name: str, folder: Path, precision: str, size: str, seconds: float | None, notes: Console) -> None:
+    """Writes a pipeline of diffusers, opens what was written, and compares a clip of it with the model's own."""
+    if precision != "fp32":
+        raise ValueError(
+            f"--precision is {precision!r}: {DIFFUSERS} takes fp32; from_pretrained(torch_dtype=…) narrows it"
+        )
+    model = load(name, device="cpu", dtype=torch.float32)
+    if type(model) is not Model:
+        raise ValueError(f"{name} is a model of others, which diffusers opens as it is: give a model of Muybridge")
+    condition = _condition(model, size, seconds)
+    with notes.status(f"writing {model.name} for diffusers"):
+        from muybridge.backends.exporting import export_pipeline
+
+        written = export_pipeline(model, folder).model(dtype=torch.float32)
+    bar = meter(notes)
+    with bar:
+        steps = 2 * (model.settings.steps + (model.settings.draft_steps if model.settings.drafts else 0))
+        task = bar.add_task("comparing a clip", total=steps)
+        one, other = (
+            made.generate(condition, 0, on_event=lambda event: bar.advance(task))[0].video.frames
+            for made in (model, written)
+        )
+    _print_clip(_psnr(one, other))
+    total = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(f"written        {folder}: {total / 1e6:.1f} MB, {DIFFUSERS}, weights in {precision}")
 
 
 def clip_psnr(model: Model, engine: Engine, condition: Condition, notes: Console) -> float:
@@ -55,8 +85,17 @@ def clip_psnr(model: Model, engine: Engine, condition: Condition, notes: Console
             found.append(latent.frames)
         with torch.inference_mode():
             own, other = model.autoencoder.decode(found[0])[0], engine.decode(found[1])[0]
+    return _psnr(own, other)
+
+
+def _psnr(own: Tensor, other: Tensor) -> float:
+    """In dB, of pixels in [-1, 1]; infinite where they are equal."""
     error = float((own.clamp(-1, 1) - other.clamp(-1, 1)).square().mean()) / 4
     return math.inf if error == 0 else -10 * math.log10(error)
+
+
+def _print_clip(psnr: float) -> None:
+    print(f"whole clip     {'the same frames' if math.isinf(psnr) else f'{psnr:.1f} dB'} (PSNR to the original's)")
 
 
 def _condition(model: Model, size: str, seconds: float | None) -> Condition:

@@ -42,6 +42,7 @@ class Opening:
     dtype: str | None = None
     allow_pickle: bool = False
     lora: tuple[str, ...] = ()
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def opened(wish: Wish, notes: Console) -> Model:
         raise ValueError(f"--dtype is {dtype!r}: take one of {', '.join(DTYPES)}")
     chosen = None if dtype is None else DTYPES[dtype]
     with notes.status(f"opening {name}"):
-        return load(name, None, chosen, allow_pickle=wish.opening.allow_pickle, loras=wish.opening.lora)
+        opening = wish.opening
+        return load(name, None, chosen, allow_pickle=opening.allow_pickle, loras=opening.lora, base=opening.base)
 
 
 def fast_of(name: str) -> str:

@@ -29,6 +29,7 @@ class Given:
     camera: Path | None = None
     lora: tuple[str, ...] = ()
     dtype: str | None = None
+    base: str | None = None
 
     def options(self) -> str:
         """The words that say the same again, as Provenance keeps them."""

@@ -45,7 +45,7 @@ class Difference:
 def check_target(target: str, precision: str) -> None:
     """ValueError for what cannot be written, ModuleNotFoundError for what is not installed to write it with."""
     if target not in PRECISIONS:
-        raise ValueError(f"--format is {target!r}: take one of {', '.join(PRECISIONS)}")
+        raise ValueError(f"--format is {target!r}: take one of {', '.join(PRECISIONS)}, diffusers")
     if precision not in PRECISIONS[target]:
         raise ValueError(f"--precision is {precision!r}: {target} takes {', '.join(PRECISIONS[target])}")
     for name in NEEDED[target]:

@@ -69,8 +69,9 @@ def new_folder(path: AnyPath, replaceable: Callable[[Path], bool]) -> Iterator[P
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
             yield temporary
-            for file in temporary.iterdir():
-                _flush(file)
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _flush(file)
             _swap(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -135,10 +135,11 @@ def bundled() -> list[str]:
     return sorted(config.parent.name for config in weights.glob(f"*/{_CONFIG}"))
 
 
-def load_into(module: nn.Module, tensors: Tensors, what: str) -> None:
+def load_into(module: nn.Module, tensors: Tensors, what: str, assign: bool = False) -> None:
     """Give `module` the `tensors`, which must be the ones it has, neither more nor less, of the same shapes.
 
-    what  names the module in the sentence of the ValueError, e.g. "the transformer of runs/a"
+    what    names the module in the sentence of the ValueError, e.g. "the transformer of runs/a"
+    assign  they become its weights as they are, in place of a copy; so a module without data can be filled
     """
     own = module.state_dict()
     shapes = [
@@ -154,7 +155,7 @@ def load_into(module: nn.Module, tensors: Tensors, what: str) -> None:
     if any(faults.values()):
         said = "; ".join(f"{_few(names)} {fault}" for fault, names in faults.items() if names)
         raise ValueError(f"the weights do not fit {what}: {said}: build it with the settings of its own config.json")
-    module.load_state_dict(dict(tensors), strict=True)
+    module.load_state_dict(dict(tensors), strict=True, assign=assign)
 
 
 def save_tensors(path: AnyPath, tensors: Tensors, meta: Mapping[str, str] | None = None) -> None:
@@ -236,8 +237,10 @@ def is_hub_name(name: str) -> bool:
     return _HUB_NAME.fullmatch(name) is not None
 
 
-def fetched(name: str, wanted: Sequence[str]) -> Path:
-    """The folder of a model on the hub, with the files that match one of `wanted`; downloaded once, then kept.
+def fetched(name: str, wanted: Sequence[str], spared: Sequence[str] = ()) -> Path:
+    """The folder of a model on the hub, with the files that match one of `wanted` and none of `spared`.
+
+    Downloaded once, then kept.
 
     ValueError, with the mend, where it cannot be had.
     """
@@ -251,7 +254,7 @@ def fetched(name: str, wanted: Sequence[str]) -> Path:
     )
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(wanted)))
+        return Path(snapshot_download(name, allow_patterns=list(wanted), ignore_patterns=list(spared)))
     except GatedRepoError as error:
         said = "the hub only gives it to accounts with access: ask for it on its page, then run `hf auth login`"
         raise ValueError(f"cannot fetch {name}: {said}") from error

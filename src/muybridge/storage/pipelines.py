@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +19,11 @@ from muybridge.storage.atomic import AnyPath, standing
 from muybridge.storage.checkpoint import bundled, check_header, fetched, is_hub_name
 
 INDEX = "model_index.json"
+OURS = "MuybridgePipeline"
+"""The class of pipelines that hold a model of ours."""
+
 _SAFE = (".safetensors",)
-_PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+PICKLED = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _LIBRARIES = {"diffusers", "transformers", "muybridge"}
 _PARTS_OF_HUB = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 
@@ -52,35 +55,39 @@ class PipelineFolder:
         """
         total = hashlib.sha256()
         for file in sorted(self.folder.rglob("*")):
-            if file.suffix in (".json", *_SAFE, *_PICKLED) and file.is_file():
+            if file.suffix in (".json", *_SAFE, *PICKLED) and file.is_file():
                 total.update(f"{file.relative_to(self.folder).as_posix()}\0{file.stat().st_size}\0".encode())
-                total.update(_ends(file))
+                total.update(ends(file))
         return total.hexdigest()
 
     @property
     def pickled(self) -> bool:
         """Whether some part has pickled weights only."""
-        return any(file.suffix in _PICKLED for files in self.weights.values() for file in files)
+        return any(file.suffix in PICKLED for files in self.weights.values() for file in files)
 
 
-def find(path_or_name: AnyPath, allow_pickle: bool = False) -> PipelineFolder | None:
+def find(path_or_name: AnyPath, allow_pickle: bool = False, without: Sequence[str] = ()) -> PipelineFolder | None:
     """The pipeline that is meant: a folder, or "org/name" on the hub; None if it is none.
+
+    without  parts whose weights come from elsewhere: theirs are neither wanted nor fetched
 
     ValueError, with the mend, for a folder that is incomplete or damaged, that would run code of its own, or that has
     pickled weights where `allow_pickle` is not set.
     """
     name, folder = str(path_or_name), standing(path_or_name)
     if os.path.isdir(folder):
-        return opened(folder, allow_pickle) if (folder / INDEX).is_file() else None
+        return opened(folder, allow_pickle, without) if (folder / INDEX).is_file() else None
     if os.path.exists(folder) or name in bundled() or not is_hub_name(name):
         return None
     if not (fetched(name, [INDEX]) / INDEX).is_file():
         return None
-    wanted = [*_PARTS_OF_HUB, *(f"*{suffix}" for suffix in _PICKLED if allow_pickle)]
-    return opened(fetched(name, [INDEX, *(f"*/{pattern}" for pattern in wanted)]), allow_pickle)
+    wanted = [*_PARTS_OF_HUB, *(f"*{suffix}" for suffix in PICKLED if allow_pickle)]
+    spared = [f"{part}/*{suffix}" for part in without for suffix in (*_SAFE, *PICKLED, ".index.json")]
+    files = [INDEX, *(f"*/{pattern}" for pattern in wanted)]
+    return opened(fetched(name, files, spared), allow_pickle, without)
 
 
-def opened(folder: Path, allow_pickle: bool = False) -> PipelineFolder:
+def opened(folder: Path, allow_pickle: bool = False, without: Sequence[str] = ()) -> PipelineFolder:
     """What a folder holds; ValueError as in `find`."""
     index = _json(folder / INDEX)
     pipeline = index.get("_class_name")
@@ -109,7 +116,7 @@ def opened(folder: Path, allow_pickle: bool = False) -> PipelineFolder:
             raise ValueError(f"{folder} lacks its part {part!r}: copy or download it again, whole")
         if (folder / part / "config.json").is_file():
             settings[part] = _json(folder / part / "config.json")
-            weights[part] = _weights(folder / part, allow_pickle)
+            weights[part] = [] if part in without else _weights(folder / part, allow_pickle)
     absent = tuple(part for part, said in index.items() if said == [None, None])
     return PipelineFolder(folder, pipeline, classes, settings, weights, absent)
 
@@ -129,7 +136,7 @@ def _weights(part: Path, allow_pickle: bool) -> list[Path]:
         check_header(file)
     if found:
         return found
-    pickled = sorted(file for file in part.iterdir() if file.suffix in _PICKLED)
+    pickled = sorted(file for file in part.iterdir() if file.suffix in PICKLED)
     if pickled and not allow_pickle:
         raise ValueError(
             f"the weights of {part} are pickled ({pickled[0].name}), and a pickled file can run any program when it is "
@@ -162,7 +169,8 @@ def _json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _ends(file: Path, whole: int = 64 << 20, end: int = 1 << 20) -> bytes:
+def ends(file: Path, whole: int = 64 << 20, end: int = 1 << 20) -> bytes:
+    """SHA-256 of a file; of one that is larger than `whole` bytes, of its first and last `end` bytes."""
     digest = hashlib.sha256()
     with file.open("rb") as content:
         if file.stat().st_size <= whole:

@@ -1,0 +1,93 @@
+"""From a single file to the parts of a pipeline: diffusers renames the layers, and here it is seen that all fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from muybridge.storage.checkpoint import load_tensors
+from muybridge.storage.pipelines import PipelineFolder
+from muybridge.storage.singles import SingleFile
+
+BASES = {
+    ("WanTransformer3DModel", 1536, 16): "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+    ("WanTransformer3DModel", 5120, 16): "Wan-AI/Wan2.1-T2V-14B-Diffusers",
+    ("WanTransformer3DModel", 5120, 36): "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers",
+    ("WanTransformer3DModel", 3072, 48): "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
+    ("WanVACETransformer3DModel", 1536, 16): "Wan-AI/Wan2.1-VACE-1.3B-diffusers",
+    ("WanVACETransformer3DModel", 5120, 16): "Wan-AI/Wan2.1-VACE-14B-diffusers",
+    ("LTXVideoTransformer3DModel", 2048, 128): "Lightricks/LTX-Video",
+    ("LTXVideoTransformer3DModel", 4096, 128): "Lightricks/LTX-Video-0.9.7-dev",
+}
+"""Class, width and channels of a transformer -> the model whose other parts and settings it goes with."""
+
+
+def base_of(single: SingleFile) -> str:
+    """The model that the file belongs to, told by its shape. ValueError if none has it."""
+    found = BASES.get((single.make.network, single.width, single.channels))
+    if found is None:
+        raise ValueError(
+            f"{single.path} holds a {single.make.network} of width {single.width} and {single.channels} channels, and "
+            "no model with that shape is known here: name the folder or repository of the rest with --base"
+        )
+    return found
+
+
+def check_base(single: SingleFile, base: PipelineFolder) -> None:
+    """ValueError, with the mend, if the file is no part of such a pipeline."""
+    wanted = base.classes.get("transformer")
+    if wanted != single.make.network:
+        has = f"a {wanted}" if wanted else "no transformer"
+        raise ValueError(
+            f"{single.path} holds a {single.make.network}, and the pipeline of {base.folder} has {has}: name another "
+            "with --base"
+        )
+    if "transformer_2" in base.classes:
+        raise ValueError(
+            f"{base.folder} has two transformers, and {single.path} is one of them: take both in diffusers' format"
+        )
+
+
+def parts_of(single: SingleFile, base: PipelineFolder, dtype: torch.dtype, vae_dtype: torch.dtype) -> dict[str, Any]:
+    """The networks in the file, by their names in the pipeline. ValueError if they are not those of the base."""
+    check_base(single, base)
+    tensors, _ = load_tensors(single.path)
+    vae = {name: tensors.pop(name) for name in [*tensors] if name.startswith("vae.")}
+    network = {name.removeprefix(single.prefix): value for name, value in tensors.items()}
+    parts = {"transformer": _loaded(single, base, "transformer", network, dtype)}
+    if vae and base.classes.get("vae") == "AutoencoderKLLTXVideo":
+        parts["vae"] = _loaded(single, base, "vae", vae, vae_dtype)
+    return parts
+
+
+def _loaded(
+    single: SingleFile, base: PipelineFolder, part: str, tensors: dict[str, torch.Tensor], dtype: torch.dtype
+) -> Any:
+    """One network with the settings of the base and the weights of the file; neither more nor less than it has."""
+    import diffusers
+
+    try:
+        made = getattr(diffusers, base.classes[part]).from_single_file(
+            tensors, config=str(base.folder), subfolder=part, local_files_only=True
+        )
+    except NotImplementedError as error:  # what PyTorch says of weights that nobody gave
+        raise ValueError(
+            f"the {part} in {single.path} lacks layers that {base.folder} has: download the file again, or name its "
+            "own model with --base"
+        ) from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ValueError(
+            f"the {part} in {single.path} is not that of {base.folder} ({said}): name its own model with --base"
+        ) from error
+    _narrow(made, dtype)
+    return made
+
+
+def _narrow(made: Any, dtype: torch.dtype) -> None:
+    """As diffusers' own loading of folders does it: all in `dtype` but the layers that lose too much in it."""
+    stored, exact = made.state_dict().keys(), made._keep_in_fp32_modules or []
+    for name, value in [*made.named_parameters(), *made.named_buffers()]:
+        if name in stored:
+            value.data = value.data.to(torch.float32 if {*name.split(".")} & {*exact} else dtype)
