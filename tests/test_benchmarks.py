@@ -32,6 +32,16 @@ def test_generate(tiny_model: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json"]
 
 
+def test_drift(tiny_model: Path, tmp_path: Path) -> None:
+    found = figures("drift.py", "--model", str(tiny_model), "--minutes", "0.1", "--streams", "1", folder=tmp_path)
+    (run,) = found["runs"]
+    assert len(run["colour"]) == len(run["same"]) == len(run["objects"]) == 3
+    assert run["colour"][0] == 0
+    assert run["same"][0]
+    assert run["frames_s"] > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.0.png", "figures.json"]
+
+
 @needs_diffusers
 def test_train_step(tmp_path: Path) -> None:
     found = figures("train_step.py", "--tiny", "--rounds", "2", "--threads", "1", folder=tmp_path)
