@@ -31,12 +31,11 @@ pipeline_tag: text-to-video
 The Muybridge model {name} ({known_by}). It needs the package: `pip install "muybridge[open-models]"`. In this folder:
 
 ```python
-import torch
+import muybridge, torch
 from diffusers import DiffusionPipeline
-from diffusers.utils import export_to_video
 pipe = DiffusionPipeline.from_pretrained(".", custom_pipeline="pipeline", trust_remote_code=True)
 frames = pipe("a red ball and a blue box", generator=torch.Generator().manual_seed(7)).frames[0]
-export_to_video(frames, "clip.mp4", fps={fps:g})
+muybridge.write_mp4("clip.mp4", (frames * 255).round().astype("uint8"), {fps:g})
 ```
 
 `trust_remote_code` lets diffusers run `pipeline.py`, which imports the class and does nothing else. Without it:
