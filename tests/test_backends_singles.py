@@ -139,6 +139,49 @@ def test_vace_and_all_of_ltx_in_one_file(tmp_path: Path) -> None:
     assert (clip(opened, task) - clip(muybridge.load(tmp_path / "whole", "cpu"), task)).abs().max() < 1e-5
 
 
+def test_two_transformers_lie_side_by_side(tmp_path: Path) -> None:
+    """Wan 2.2 A14B: one for strong noise, one for the rest. Either file is given."""
+    from diffusers import WanPipeline
+
+    strong, weak = tiny.wan_transformer(), tiny.wan_transformer(ffn_dim=24)
+    pipe = WanPipeline(**tiny.wan_parts(strong, transformer_2=weak), boundary_ratio=0.875)
+    pipe.save_pretrained(tmp_path / "whole")
+    low = tmp_path / "wan_Low_noise.safetensors"
+    tensors = renamed(strong.state_dict(), WAN, "", False)
+    written(pipe, tmp_path / "base", tmp_path / "wan_High_noise.safetensors", tensors, ("transformer", "transformer_2"))
+    with pytest.raises(ValueError, match=r"wan_Low_noise\.safetensors is not beside it"):
+        muybridge.load(tmp_path / "wan_High_noise.safetensors", "cpu", base=tmp_path / "base")
+    save_file(renamed(weak.state_dict(), WAN, "model.diffusion_model.", False), low)
+    task, wanted = condition("Wan", ""), muybridge.load(tmp_path / "whole", "cpu")
+    made = muybridge.load(low, "cpu", base=tmp_path / "base")
+    assert (clip(made, task) - clip(wanted, task)).abs().max() < 1e-5
+    save_file(tensors, tmp_path / "one.safetensors")
+    with pytest.raises(ValueError, match="has two transformers: call their files alike"):
+        muybridge.load(tmp_path / "one.safetensors", "cpu", base=tmp_path / "whole")
+
+
+def test_float8_weights_are_read_at_their_scales(wan: tuple[Path, Path], tmp_path: Path) -> None:
+    """As ComfyUI writes them: weight = float8 * scale, beside what its arithmetic wants to know."""
+    tensors = renamed(tiny.wan().transformer.state_dict(), WAN, "", False)
+    narrow, rounded = dict(tensors), dict(tensors)
+    for name in [name for name in tensors if re.search(r"(attn\.[qkvo]|ffn\.[02])\.weight$", name)]:
+        scale = tensors[name].abs().max() / 448
+        narrow[name] = (tensors[name] / scale).to(torch.float8_e4m3fn)
+        rounded[name] = narrow[name].float() * scale
+        narrow[name.removesuffix("weight") + "scale_weight"] = scale
+        narrow[name.removesuffix("weight") + "scale_input"] = torch.ones(())
+    save_file({**narrow, "scaled_fp8": torch.zeros(2).to(torch.float8_e4m3fn)}, tmp_path / "narrow.safetensors")
+    save_file(rounded, tmp_path / "rounded.safetensors")
+    one, other = (
+        muybridge.load(tmp_path / f"{name}.safetensors", "cpu", base=wan[1].with_name("base"))
+        for name in ("narrow", "rounded")
+    )
+    assert isinstance(one, OpenModel)
+    assert isinstance(other, OpenModel)
+    for pair in zip(*(model.pipeline.pipe.transformer.state_dict().values() for model in (one, other)), strict=True):
+        assert torch.equal(*pair)
+
+
 def test_what_loses_too_much_in_halves_stays_exact(wan: tuple[Path, Path]) -> None:
     """Layer by layer as diffusers does it with folders."""
     whole, file = wan
@@ -167,7 +210,7 @@ def test_what_is_in_a_file_is_told_by_its_header(wan: tuple[Path, Path]) -> None
     for (network, width, channels), name in BASES.items():
         make = makes[network]
         known = SingleFile(Path("x"), {f"p.{make.first[0]}": (width, channels, 1, 2, 2)}, make, "p.")
-        assert base_of(known) == name
+        assert base_of({"transformer": known}) == name
     with pytest.raises(ValueError, match="of width 24 and 16 channels, and no model with that shape is known here"):
         muybridge.load(wan[1], "cpu")
 
@@ -184,7 +227,7 @@ def test_wrong_files_are_told_in_a_sentence(wan: tuple[Path, Path], tmp_path: Pa
 
     one = torch.zeros(1)
     assert "is a LoRA, which changes a model and is none" in refused({"blocks.0.self_attn.q.lora_A.weight": one})
-    assert "are float8 with scales" in refused({"scaled_fp8": one})
+    assert "are I8: take a file of floats" in refused({"blocks.0.self_attn.q.weight": one.to(torch.int8)})
     assert "is the autoencoder of a Wan" in refused({"decoder.middle.0.residual.0.gamma": one})
     assert "holds no transformer that is known" in refused({"weight": one})
     tensors = renamed(tiny.wan().transformer.state_dict(), WAN, "", False)

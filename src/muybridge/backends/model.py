@@ -16,7 +16,7 @@ from muybridge.backends.singles import base_of, parts_of
 from muybridge.generate import Model, Stream, check_text, fast_dtype
 from muybridge.sampler.sample import Settings
 from muybridge.storage.pipelines import OURS, PipelineFolder, find
-from muybridge.storage.singles import SingleFile
+from muybridge.storage.singles import SingleFile, pair_of
 from muybridge.types import Condition, Event, Latent, Video
 
 
@@ -88,20 +88,22 @@ def open_single(
 ) -> OpenModel:
     """The model of a single file, with what it lacks from `base`: a folder or repository, "" for that of its shape.
 
+    Where a model has two transformers, their files lie side by side, and either is given.
+
     pickle  the weights of the base may be pickled
     """
-    name, replaced = base or base_of(single), ("transformer", *(("vae",) if single.has_vae else ()))
+    files = pair_of(single)
+    name, replaced = base or base_of(files), (*files, *(("vae",) if single.has_vae else ()))
     found = find(name, pickle, without=replaced)
     if found is None:
-        raise ValueError(
-            f"--base is {name!r}, which is no pipeline of diffusers: give a folder, or org/name on the hub"
-        )
+        raise ValueError(f"--base is {name!r}, and no pipeline of diffusers: give a folder, or org/name on the hub")
     chosen, dtype = [lora.read(text) for text in loras], dtype or _dtype(device)
     with quietly():
-        parts = parts_of(single, found, dtype, torch.float32 if family(found).vae_float32 else dtype)
-    found = replace(found, weights={**found.weights, "transformer": [single.path]})
+        parts = parts_of(files, found, dtype, torch.float32 if family(found).vae_float32 else dtype)
+    found = replace(found, weights={**found.weights, **{part: [one.path] for part, one in files.items()}})
     pipe = open_pipeline(found, device, dtype, parts)
-    return _finished(pipe, str(single.path), [found.digest, single.digest], chosen, device, dtype)
+    digests = [found.digest, *(one.digest for one in files.values())]
+    return _finished(pipe, str(single.path), digests, chosen, device, dtype)
 
 
 def _dtype(device: torch.device) -> torch.dtype:

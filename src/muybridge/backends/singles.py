@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from muybridge.storage.checkpoint import load_tensors
 from muybridge.storage.pipelines import PipelineFolder
-from muybridge.storage.singles import SingleFile
+from muybridge.storage.singles import SingleFile, read_weights
 
 BASES = {
     ("WanTransformer3DModel", 1536, 16): "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
@@ -22,10 +22,17 @@ BASES = {
 }
 """Class, width and channels of a transformer -> the model whose other parts and settings it goes with."""
 
+PAIRS = {
+    ("WanTransformer3DModel", 5120, 16): "Wan-AI/Wan2.2-T2V-A14B-Diffusers",
+    ("WanTransformer3DModel", 5120, 36): "Wan-AI/Wan2.2-I2V-A14B-Diffusers",
+}
+"""The same where there are two, one for strong noise and one for the rest."""
 
-def base_of(single: SingleFile) -> str:
-    """The model that the file belongs to, told by its shape. ValueError if none has it."""
-    found = BASES.get((single.make.network, single.width, single.channels))
+
+def base_of(files: Mapping[str, SingleFile]) -> str:
+    """The model that the files belong to, told by their shape. ValueError if none has it."""
+    single = files["transformer"]
+    found = (BASES if len(files) == 1 else PAIRS).get((single.make.network, single.width, single.channels))
     if found is None:
         raise ValueError(
             f"{single.path} holds a {single.make.network} of width {single.width} and {single.channels} channels, and "
@@ -34,30 +41,35 @@ def base_of(single: SingleFile) -> str:
     return found
 
 
-def check_base(single: SingleFile, base: PipelineFolder) -> None:
-    """ValueError, with the mend, if the file is no part of such a pipeline."""
-    wanted = base.classes.get("transformer")
-    if wanted != single.make.network:
-        has = f"a {wanted}" if wanted else "no transformer"
+def check_base(files: Mapping[str, SingleFile], base: PipelineFolder) -> None:
+    """ValueError, with the mend, if the files are not the transformers of such a pipeline."""
+    for part, single in files.items():
+        wanted = base.classes.get(part)
+        if wanted != single.make.network:
+            has = f"a {wanted}" if wanted else f"no {part}"
+            raise ValueError(
+                f"{single.path} holds a {single.make.network}, and the pipeline of {base.folder} has {has}: name "
+                "another with --base"
+            )
+    if "transformer_2" in base.classes and len(files) == 1:
         raise ValueError(
-            f"{single.path} holds a {single.make.network}, and the pipeline of {base.folder} has {has}: name another "
-            "with --base"
-        )
-    if "transformer_2" in base.classes:
-        raise ValueError(
-            f"{base.folder} has two transformers, and {single.path} is one of them: take both in diffusers' format"
+            f"{base.folder} has two transformers: call their files alike but for high_noise and low_noise, side by side"
         )
 
 
-def parts_of(single: SingleFile, base: PipelineFolder, dtype: torch.dtype, vae_dtype: torch.dtype) -> dict[str, Any]:
-    """The networks in the file, by their names in the pipeline. ValueError if they are not those of the base."""
-    check_base(single, base)
-    tensors, _ = load_tensors(single.path)
-    vae = {name: tensors.pop(name) for name in [*tensors] if name.startswith("vae.")}
-    network = {name.removeprefix(single.prefix): value for name, value in tensors.items()}
-    parts = {"transformer": _loaded(single, base, "transformer", network, dtype)}
-    if vae and base.classes.get("vae") == "AutoencoderKLLTXVideo":
-        parts["vae"] = _loaded(single, base, "vae", vae, vae_dtype)
+def parts_of(
+    files: Mapping[str, SingleFile], base: PipelineFolder, dtype: torch.dtype, vae_dtype: torch.dtype
+) -> dict[str, Any]:
+    """The networks in the files, by their names in the pipeline. ValueError if they are not those of the base."""
+    check_base(files, base)
+    parts = {}
+    for part, single in files.items():
+        tensors = read_weights(single, dtype)
+        vae = {name: tensors.pop(name) for name in [*tensors] if name.startswith("vae.")}
+        network = {name.removeprefix(single.prefix): value for name, value in tensors.items()}
+        parts[part] = _loaded(single, base, part, network, dtype)
+        if vae and base.classes.get("vae") == "AutoencoderKLLTXVideo":
+            parts["vae"] = _loaded(single, base, "vae", vae, vae_dtype)
     return parts
 
 

@@ -9,17 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from muybridge.storage.atomic import AnyPath
-from muybridge.storage.checkpoint import check_header
+from muybridge.storage.checkpoint import check_header, load_tensors
 from muybridge.storage.pipelines import PICKLED, ends
 
 _PREFIXES = ("model.diffusion_model.", "diffusion_model.", "")
 _VAE = "vae."
-_SCALES = ("scaled_fp8", ".scale_weight", ".weight_scale", ".scale_input")
+_SCALE = (".scale_weight", ".weight_scale")
+"""Endings of what a float8 weight has to be multiplied with, as older and newer files of ComfyUI have it."""
+
+_ASIDE = (*_SCALE, ".scale_input", ".input_scale", "scaled_fp8")
+"""Endings of what is no layer: those, and what programs for float8 arithmetic want to know."""
+
+_HALF = re.compile(r"(high|low)(?=[-_ ]?noise)", re.IGNORECASE)
+"""Wan 2.2 A14B: which of its two transformers a file is, its name says."""
+
+
+_READ = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 
 
 @dataclass(frozen=True)
@@ -129,8 +143,11 @@ def read_single(path: AnyPath) -> SingleFile:
     shapes = {name: tuple(said["shape"]) for name, said in header.items() if name != "__metadata__"}
     if any("lora_" in name for name in shapes):
         raise ValueError(f"{file} is a LoRA, which changes a model and is none: give it with --lora")
-    if any(name.endswith(_SCALES) for name in shapes):
-        raise ValueError(f"the weights of {file} are float8 with scales beside them: take its bfloat16 or float16 file")
+    kinds = {said["dtype"] for name, said in header.items() if name.endswith(".weight")}
+    if not kinds <= _READ:
+        others = ", ".join(sorted(kinds - _READ))
+        raise ValueError(f"the weights of {file} are {others}: take a file of floats, of 8 bits or more")
+    shapes = {name: shape for name, shape in shapes.items() if not name.endswith(_ASIDE)}
     for prefix in _PREFIXES:
         for name, what in _OTHERS.items():
             if prefix + name in shapes:
@@ -139,3 +156,30 @@ def read_single(path: AnyPath) -> SingleFile:
             if any(all(prefix + name in shapes for name in told) for told in make.told):
                 return SingleFile(file, shapes, make, prefix)
     raise ValueError(f"{file} holds no transformer that is known: files of Wan and LTX-Video are")
+
+
+def pair_of(single: SingleFile) -> dict[str, SingleFile]:
+    """The file as the part of a pipeline that it is; of Wan 2.2 A14B its other half as well, which lies beside it.
+
+    ValueError, naming the file, if it does not.
+    """
+    half = _HALF.search(single.path.name)
+    if half is None:
+        return {"transformer": single}
+    other = {"high": "low", "low": "high"}[half[0].lower()]
+    other = other.upper() if half[0].isupper() else other.capitalize() if half[0][0].isupper() else other
+    beside = single.path.with_name(single.path.name[: half.start()] + other + single.path.name[half.end() :])
+    if not beside.is_file():
+        raise ValueError(f"{single.path} is one of two transformers, and {beside.name} is not beside it: put it there")
+    files = [single, read_single(beside)]
+    return dict(zip(("transformer", "transformer_2"), files if other.lower() == "low" else files[::-1], strict=True))
+
+
+def read_weights(single: SingleFile, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The weights of a file; those in float8 as they are meant, at their scales, in `dtype`."""
+    tensors, _ = load_tensors(single.path)
+    for ending in _SCALE:
+        for name in [name for name in tensors if name.endswith(ending)]:
+            weight = name.removesuffix(ending) + ".weight"
+            tensors[weight] = (tensors[weight].float() * tensors[name].float()).to(dtype)
+    return {name: value for name, value in tensors.items() if not name.endswith(_ASIDE)}
