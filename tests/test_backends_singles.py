@@ -211,6 +211,8 @@ def test_what_is_in_a_file_is_told_by_its_header(wan: tuple[Path, Path]) -> None
         make = makes[network]
         known = SingleFile(Path("x"), {f"p.{make.first[0]}": (width, channels, 1, 2, 2)}, make, "p.")
         assert base_of({"transformer": known}) == name
+    two = SingleFile(Path("x"), {"patch_embedding.weight": (5120, 36, 1, 2, 2), "img_emb.emb_pos": (1,)}, MAKES[1], "")
+    assert base_of({"transformer": two}) == "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers"
     with pytest.raises(ValueError, match="of width 24 and 16 channels, and no model with that shape is known here"):
         muybridge.load(wan[1], "cpu")
 
@@ -232,6 +234,7 @@ def test_wrong_files_are_told_in_a_sentence(wan: tuple[Path, Path], tmp_path: Pa
     assert "holds no transformer that is known" in refused({"weight": one})
     tensors = renamed(tiny.wan().transformer.state_dict(), WAN, "", False)
     assert "lacks layers that" in refused({k: v for k, v in tensors.items() if k != "blocks.1.ffn.2.bias"})
+    assert "holds 70 tensors, that of" in refused({**tensors, "img_emb.emb_pos": one})
     wider = tiny.wan_transformer(num_attention_heads=4)
     assert "is not that of" in refused(renamed(wider.state_dict(), WAN, "", False))
     tiny.wan_vace().save_pretrained(tmp_path / "vace")

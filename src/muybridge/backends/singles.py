@@ -17,10 +17,16 @@ BASES = {
     ("WanTransformer3DModel", 3072, 48): "Wan-AI/Wan2.2-TI2V-5B-Diffusers",
     ("WanVACETransformer3DModel", 1536, 16): "Wan-AI/Wan2.1-VACE-1.3B-diffusers",
     ("WanVACETransformer3DModel", 5120, 16): "Wan-AI/Wan2.1-VACE-14B-diffusers",
-    ("LTXVideoTransformer3DModel", 2048, 128): "Lightricks/LTX-Video",
+    ("LTXVideoTransformer3DModel", 2048, 128): "Lightricks/LTX-Video-0.9.5",
     ("LTXVideoTransformer3DModel", 4096, 128): "Lightricks/LTX-Video-0.9.7-dev",
 }
 """Class, width and channels of a transformer -> the model whose other parts and settings it goes with."""
+
+TOLD = {
+    "img_emb.emb_pos": "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers",
+    "vae.decoder.up_blocks.9.res_blocks.0.conv1.conv.weight": "diffusers/LTX-Video-0.9.0",
+}
+"""Layers that only one of several models of that shape has: it reads two stills, or has this autoencoder beside it."""
 
 PAIRS = {
     ("WanTransformer3DModel", 5120, 16): "Wan-AI/Wan2.2-T2V-A14B-Diffusers",
@@ -33,6 +39,8 @@ def base_of(files: Mapping[str, SingleFile]) -> str:
     """The model that the files belong to, told by their shape. ValueError if none has it."""
     single = files["transformer"]
     found = (BASES if len(files) == 1 else PAIRS).get((single.make.network, single.width, single.channels))
+    names = {name.removeprefix(single.prefix) for name in single.shapes}
+    found = next((name for layer, name in TOLD.items() if found and layer in names), found)
     if found is None:
         raise ValueError(
             f"{single.path} holds a {single.make.network} of width {single.width} and {single.channels} channels, and "
@@ -79,6 +87,7 @@ def _loaded(
     """One network with the settings of the base and the weights of the file; neither more nor less than it has."""
     import diffusers
 
+    given = len(tensors)
     try:
         made = getattr(diffusers, base.classes[part]).from_single_file(
             tensors, config=str(base.folder), subfolder=part, local_files_only=True
@@ -93,6 +102,12 @@ def _loaded(
         raise ValueError(
             f"the {part} in {single.path} is not that of {base.folder} ({said}): name its own model with --base"
         ) from error
+    known = len(made.state_dict())
+    if part != "vae" and given > known:  # diffusers leaves out what it does not know, without a word
+        raise ValueError(
+            f"the {part} in {single.path} holds {given} tensors, that of {base.folder} {known}: name its own model with "
+            "--base"
+        )
     _narrow(made, dtype)
     return made
 
