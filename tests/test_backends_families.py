@@ -209,7 +209,8 @@ def test_two_iterators_in_one_thread_take_turns() -> None:
 
 
 def test_every_family_that_can_be_tried_here_is() -> None:
-    tried = {pipeline(name).family.name for name in CASES}
+    """With all of it: saved and loaded again, left off, two at a time."""
+    tried = {pipeline(name).family.name for name, case in CASES.items() if case.save}
     assert tried == {family.name for family in FAMILIES if not family.without}
 
 

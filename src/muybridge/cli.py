@@ -80,6 +80,8 @@ def generate(
     engine: str | None = None,
     fast: bool = False,
     base: str = "",
+    precision: str | None = None,
+    cache: str | None = None,
 ) -> None:
     """Turn a sentence, and a still if you have one, into a clip.
 
@@ -129,8 +131,11 @@ def generate(
         allow_pickle: Open pickled weights. They can run any program: only for files whose makers you trust.
         engine: What runs the model: torch, openvino, onnxruntime; auto tries all that are installed, once, and takes
             the fastest that is exact enough. By default what auto found here earlier, else torch.
-        fast: Take the model's distilled student, which needs few steps.
+        fast: Take the model's distilled student, which needs few steps; with a model of others, --cache first-block.
         base: Where the rest of a single file is: a folder, or org/name on the hub. By default told by its shape.
+        precision: Of the weights of models of others: bf16, fp16, fp32, fp8, int8, or a .gguf file of a transformer.
+        cache: first-block or taylorseer: models of others leave out what changes little from step to step, and their
+            pixels change a little. first-block:0.05 is more careful, taylorseer:5 faster.
     """
     from muybridge.commands.generate import Opening, Wish, run
     from muybridge.commands.given import Given
@@ -163,8 +168,8 @@ def generate(
             sign,
             disclose,
             key,
-            Given(last_image, video, strength, mask, control, camera, lora, dtype, base or None),
-            Opening(dtype, allow_pickle, lora, base),
+            Given(last_image, video, strength, mask, control, camera, lora, dtype, base or None, precision),
+            Opening(dtype, allow_pickle, lora, base, precision, cache),
             engine,
             fast,
         )

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 import muybridge
+from muybridge.backends.tuning import PLAIN, TUNED, Tuning
 from muybridge.conditioning.familiarity import doubts
 from muybridge.conditioning.text import pad
 from muybridge.engines.engine import Engine
@@ -338,6 +339,7 @@ def load(
     allow_pickle: bool = False,
     loras: Sequence[str] = (),
     base: str | Path = "",
+    tuning: Tuning = PLAIN,
 ) -> Model:
     """The model of a checkpoint: a bundled name, a folder, or "org/name" on the hub; ours, or a pipeline of diffusers.
 
@@ -350,21 +352,24 @@ def load(
     loras         files of LoRAs for it, "path" or "path:scale"
     allow_pickle  open weights that are pickled, which can run any program: only for files whose makers you trust
     base          where the rest of a single file is: a folder or "org/name"; by default told by the file's shape
+    tuning        what makes a model of others smaller or faster and changes its pixels a little
     """
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if singles.is_single(model):
         from muybridge.backends.model import open_single
 
-        return open_single(singles.read_single(model), str(base), where, dtype, loras, allow_pickle)
+        return open_single(singles.read_single(model), str(base), where, dtype, loras, allow_pickle, tuning)
     if base:
         raise ValueError(f"--base names the rest of a model in a single file, and {model} is whole: leave it out")
     pipeline = pipelines.find(model, allow_pickle)
     if pipeline is not None:
         from muybridge.backends.model import open_model
 
-        return open_model(pipeline, str(model), where, dtype, loras)
+        return open_model(pipeline, str(model), where, dtype, loras, tuning)
     if loras:
         raise ValueError(f"LoRAs are for models in diffusers' format, and {model} is one of Muybridge: leave them out")
+    if tuning != PLAIN:
+        raise ValueError(f"{TUNED} are for models of others, and {model} is one of Muybridge: leave them out")
     found = checkpoint.load(model)
     networks = read_model(found, str(model))
     opened = Model(networks, str(model), found.model_hash, found.card, where, dtype or fast_dtype(where))

@@ -13,6 +13,7 @@ from muybridge.backends import lora
 from muybridge.backends.opening import family, open_pipeline, quietly
 from muybridge.backends.pipelines import Pipeline
 from muybridge.backends.singles import base_of, parts_of
+from muybridge.backends.tuning import PLAIN, TUNED, Tuning
 from muybridge.generate import Model, Stream, check_text, fast_dtype
 from muybridge.sampler.sample import Settings
 from muybridge.storage.pipelines import OURS, PipelineFolder, find
@@ -23,9 +24,19 @@ from muybridge.types import Condition, Event, Latent, Video
 class OpenModel(Model):
     """A model of others, in diffusers' format, behind the same interface: its pipeline is tokenizer, text encoder,
     transformer and sampler in one. What only models of ours have is refused with a sentence.
+
+    tuned  what was done to run it well here, in words
     """
 
-    def __init__(self, pipeline: Pipeline, known_by: str, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        known_by: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        tuned: tuple[str, ...] = (),
+    ) -> None:
+        self.tuned = tuned
         self.pipeline, self.name, self.hash = pipeline, pipeline.name, known_by
         self.device, self.dtype, self.settings = device, dtype, pipeline.settings
         family = pipeline.family
@@ -73,18 +84,31 @@ class OpenModel(Model):
 
 
 def open_model(
-    found: PipelineFolder, name: str, device: torch.device, dtype: torch.dtype | None, loras: Sequence[str]
+    found: PipelineFolder,
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    loras: Sequence[str],
+    tuning: Tuning = PLAIN,
 ) -> Model:
     """The model of a folder, with the LoRAs asked for. ValueError, with the mend, for what cannot be opened."""
     if found.pipeline == OURS:
+        if tuning != PLAIN:
+            raise ValueError(f"{TUNED} are for models of others, and {name} is one of Muybridge: leave them out")
         return _ours(found, name, device, dtype, loras)
-    chosen = [lora.read(text) for text in loras]
-    dtype = dtype or _dtype(device)
-    return _finished(open_pipeline(found, device, dtype), name, [found.digest], chosen, device, dtype)
+    chosen, dtype = [lora.read(text) for text in loras], dtype or _dtype(device)
+    pipe, said = open_pipeline(found, device, dtype, tuning=tuning)
+    return _finished(pipe, name, [found.digest, *tuning.changes], chosen, device, dtype, said)
 
 
 def open_single(
-    single: SingleFile, base: str, device: torch.device, dtype: torch.dtype | None, loras: Sequence[str], pickle: bool
+    single: SingleFile,
+    base: str,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    loras: Sequence[str],
+    pickle: bool,
+    tuning: Tuning = PLAIN,
 ) -> OpenModel:
     """The model of a single file, with what it lacks from `base`: a folder or repository, "" for that of its shape.
 
@@ -101,9 +125,9 @@ def open_single(
     with quietly():
         parts = parts_of(files, found, dtype, torch.float32 if family(found).vae_float32 else dtype)
     found = replace(found, weights={**found.weights, **{part: [one.path] for part, one in files.items()}})
-    pipe = open_pipeline(found, device, dtype, parts)
-    digests = [found.digest, *(one.digest for one in files.values())]
-    return _finished(pipe, str(single.path), digests, chosen, device, dtype)
+    pipe, said = open_pipeline(found, device, dtype, parts, tuning)
+    digests = [found.digest, *(one.digest for one in files.values()), *tuning.changes]
+    return _finished(pipe, str(single.path), digests, chosen, device, dtype, said)
 
 
 def _dtype(device: torch.device) -> torch.dtype:
@@ -117,12 +141,13 @@ def _finished(
     loras: Sequence[lora.Lora],
     device: torch.device,
     dtype: torch.dtype,
+    said: tuple[str, ...],
 ) -> OpenModel:
-    """With its LoRAs, known by all the files that make it."""
+    """With its LoRAs, known by all the files that make it and by what else changes its pixels."""
     lora.add(pipe, name, loras)
     digests = [*digests, *(one.digest for one in loras)]
     known = hashlib.sha256("\0".join(digests).encode()).hexdigest() if len(digests) > 1 else digests[0]
-    return OpenModel(Pipeline(pipe, name), known[:12], device, dtype)
+    return OpenModel(Pipeline(pipe, name), known[:12], device, dtype, said)
 
 
 def _ours(

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from muybridge.backends.families import FAMILIES, Family, family_of
+from muybridge.backends.placement import Need, free_memory
+from muybridge.backends.tuning import EIGHT_BITS, PLAIN, Tuning, hasten, place, quantise, replaced
 from muybridge.storage.pipelines import PipelineFolder
 
 
@@ -22,13 +24,8 @@ def family(found: PipelineFolder) -> Family:
     return known
 
 
-def open_pipeline(
-    found: PipelineFolder, device: torch.device, dtype: torch.dtype, parts: Mapping[str, Any] | None = None
-) -> Any:
-    """The pipeline of a folder, its weights read. ValueError, with the mend, where diffusers cannot open it.
-
-    parts  networks that take the place of those in the folder
-    """
+def pipeline_class(found: PipelineFolder) -> Any:
+    """The pipeline of diffusers that opens a folder: the one it was saved by, or another that takes its weights."""
     import diffusers
 
     known = family(found)
@@ -36,16 +33,41 @@ def open_pipeline(
     name = (own or [way.pipeline for way in known.ways if found.pipeline in way.weights])[0]
     if not hasattr(diffusers, name):
         raise ValueError(f"diffusers {diffusers.__version__} has no {name}: pip install -U diffusers")
-    precision = {"default": dtype, **({"vae": torch.float32} if known.vae_float32 else {})}
+    return getattr(diffusers, name)
+
+
+def precision_of(found: PipelineFolder, dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """The precision of each part, "default" for those that are not named."""
+    return {"default": dtype, **({"vae": torch.float32} if family(found).vae_float32 else {})}
+
+
+def open_pipeline(
+    found: PipelineFolder,
+    device: torch.device,
+    dtype: torch.dtype,
+    parts: Mapping[str, Any] | None = None,
+    tuning: Tuning = PLAIN,
+) -> tuple[Any, tuple[str, ...]]:
+    """The pipeline of a folder, its weights read, placed and tuned; and what was done for that, in words.
+
+    ValueError, with the mend, where diffusers cannot open it.
+
+    parts  networks that take the place of those in the folder
+    """
+    known, kind = family(found), pipeline_class(found)
+    tuning.check(known)
+    parts = dict(parts or {})
     with quietly():
+        if tuning.precision.endswith(".gguf"):
+            parts["transformer"] = _from_gguf(found, tuning, dtype)
         try:
-            pipe = getattr(diffusers, name).from_pretrained(
+            pipe = kind.from_pretrained(
                 str(found.folder),
-                torch_dtype=precision,
+                torch_dtype=precision_of(found, dtype),
                 use_safetensors=None if found.pickled else True,
                 local_files_only=True,
                 **dict.fromkeys(found.absent),
-                **(parts or {}),
+                **parts,
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, ImportError) as error:
             said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -53,26 +75,36 @@ def open_pipeline(
             raise ValueError(
                 f"{found.folder} cannot be opened{needs} ({said}): download it again, or update diffusers"
             ) from error
-    _place(pipe, found, known, device, dtype)
-    return pipe
+    if tuning.precision in EIGHT_BITS:
+        quantise(pipe, tuning.precision, dtype)
+    free = free_memory(device)
+    need = _need(found, known, dtype, tuning) if _is_close(found, device, free) else None
+    return pipe, (*place(pipe, need, device, free), *hasten(pipe, device, tuning))
 
 
-def _place(pipe: Any, found: PipelineFolder, known: Family, device: torch.device, dtype: torch.dtype) -> None:
-    """Everything on the GPU if there is room for it and a clip; else a part at a time, and the decoder in tiles."""
-    if device.type != "cuda":
-        pipe.to(device)
-        return
+def _from_gguf(found: PipelineFolder, tuning: Tuning, dtype: torch.dtype) -> Any:
+    import diffusers
+
+    if "transformer" not in found.classes:
+        raise ValueError(f"{found.folder} has no transformer that {tuning.precision} could stand for: leave it out")
+    return replaced(tuning, found.folder / "transformer", dtype, getattr(diffusers, found.classes["transformer"]))
+
+
+def _is_close(found: PipelineFolder, device: torch.device, free: int) -> bool:
+    """Whether it is worth a rehearsal to know if a model fits; on a GPU always."""
+    stored = sum(file.stat().st_size for files in found.weights.values() for file in files)
+    return device.type == "cuda" or 4 * stored > free > 0
+
+
+def _need(found: PipelineFolder, known: Family, dtype: torch.dtype, tuning: Tuning) -> Need | None:
+    """What a clip of the family's own shape takes; None where that cannot be told."""
     from muybridge.backends.memory import needs
 
-    precision = "float32" if dtype == torch.float32 else "bfloat16"
-    wants = needs(found, known.frames, known.height, known.width)[precision]
-    free = torch.cuda.mem_get_info(device)[0]
-    if wants.resident <= free:
-        pipe.to(device)
-        return
-    pipe.enable_model_cpu_offload(device=device)
-    if wants.offloaded > free and hasattr(pipe.vae, "enable_tiling"):
-        pipe.vae.enable_tiling()
+    precision = tuning.precision if tuning.precision in EIGHT_BITS else "float32" if dtype.itemsize == 4 else "bfloat16"
+    try:
+        return needs(found, known.frames, known.height, known.width)[precision]
+    except ValueError:
+        return None
 
 
 @contextmanager

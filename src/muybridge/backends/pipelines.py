@@ -119,11 +119,15 @@ class Pipeline:
             made = [self._call(way, condition, seed, settings, watch) for seed in seeds]
             tell(Sampled(Latent(torch.stack(made), condition.fps)))
 
-        yield from events(call, self._turn, way.alone)
+        yield from events(call, self._turn, way.alone or self._cached)
 
     def _call(self, way: Way, condition: Condition, seed: int, settings: Settings, watch: _Watch) -> Tensor:
         """One clip: a pipeline of its own, which shares the networks only."""
         pipe = self._fresh(way, settings)
+        if self._cached:  # a call that was left off forgot nothing
+            for network in pipe.components.values():
+                if getattr(network, "is_cache_enabled", False):
+                    network._reset_stateful_cache()
         watch.begin(pipe)
         arguments = self._arguments(pipe, way, condition, settings) | watch.arguments(pipe)
         generator = torch.Generator().manual_seed(seed)
@@ -133,6 +137,11 @@ class Pipeline:
         if self.family.tiled and frames.min() == frames.max():
             raise ValueError(f"{self.name} made nothing: a clip has to fill one of its tiles, take a larger size")
         return frames
+
+    @property
+    def _cached(self) -> bool:
+        """Whether networks remember something from one step to the next, which no other request may disturb."""
+        return any(getattr(part, "is_cache_enabled", False) for part in self.pipe.components.values())
 
     def _arguments(self, pipe: Any, way: Way, condition: Condition, settings: Settings) -> dict[str, Any]:
         accepted = inspect.signature(type(pipe).__call__).parameters

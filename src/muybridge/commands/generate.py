@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from rich.console import Console
 
 from muybridge.backends.model import OpenModel
+from muybridge.backends.tuning import FIRST_BLOCK, Tuning
 from muybridge.commands.given import Given, filled
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of, size_of
 from muybridge.commands.progress import Bar
@@ -25,6 +26,9 @@ from muybridge.storage.provenance import Provenance
 from muybridge.storage.publish import publish, sign
 from muybridge.storage.stills import contact_sheet, fit, read_still
 from muybridge.types import TEMPORAL_STRIDE, Condition
+
+if TYPE_CHECKING:
+    from muybridge.training.parallel import Group
 
 T = TypeVar("T")
 
@@ -43,6 +47,8 @@ class Opening:
     allow_pickle: bool = False
     lora: tuple[str, ...] = ()
     base: str = ""
+    precision: str | None = None
+    cache: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,13 +90,27 @@ def run(wish: Wish) -> None:
     """Makes the clips and says where they lie. ValueError, before anything is computed, for what cannot be done.
 
     A clip is on the disk before the next is begun, so stopping in the middle of several loses only the one at hand.
+    Under torchrun all processes work on each clip, and the first one writes it.
     """
+    if not torch.distributed.is_torchelastic_launched():
+        make(wish)
+        return
+    from muybridge.training.parallel import joined
+
+    with joined() as group:
+        seed = group.gathered(seeds_of(wish.seed, wish.variants)[0])[0]
+        make(replace(wish, seed=seed), group)
+
+
+def make(wish: Wish, group: Group | None = None) -> None:
+    """The same on one process, or as one of a group."""
+    writes = group is None or group.rank == 0
     began = time.perf_counter()
-    notes = Console(stderr=True, highlight=False, emoji=False)
+    notes = Console(stderr=True, highlight=False, emoji=False, quiet=not writes)
     seeds = seeds_of(wish.seed, wish.variants)
     outputs = outputs_of(wish.output, wish.prompt, len(seeds), wish.overwrite)
-    signer = signer_of(wish)
-    model = opened(wish, notes)
+    signer = signer_of(wish) if writes else None
+    model = opened(wish, notes, group)
     condition = condition_of(wish, model)
     settings = settings_of(wish, model.settings)
     model.check(condition)
@@ -105,27 +125,66 @@ def run(wish: Wish) -> None:
         with Bar(notes, steps=settings.steps * len(seeds), model=model) as bar:
             for seed, output in zip(seeds, outputs, strict=True):
                 (clip,) = model.generate(condition, seed, settings, bar.hear)
+                if not writes:
+                    continue
                 made = _save(clip, output, wish, signer, still)
                 finished.append(output)
     finally:
         for output in finished:
             print(f"clip           {output}")
             print(f"contact sheet  {sheet_of(output)}")
+    if not writes:
+        return
     what = f"{condition.frames} frames of {condition.width}x{condition.height} at {condition.fps:g} fps"
     print(f"model          {model.name} ({model.hash}), seed {', '.join(map(str, seeds))}")
     print(f"provenance     {told(made, wish, signer)}")
     print(f"made           {what}, {settings.steps} steps, in {time.perf_counter() - began:.1f} s, {ran_on(model)}")
 
 
-def opened(wish: Wish, notes: Console) -> Model:
+def opened(wish: Wish, notes: Console, group: Group | None = None) -> Model:
     """The model that is wished for, or its fast student, opened as was asked for. ValueError if it has none."""
-    name, dtype = fast_of(wish.model) if wish.fast else wish.model, wish.opening.dtype
+    opening = wish.opening
+    name = fast_of(wish.model) if wish.fast and wish.model in checkpoint.bundled() else wish.model
+    dtype, precision = _precisions(opening.dtype, opening.precision)
+    with notes.status(f"opening {name}"):
+        model = load(
+            name,
+            None if group is None else str(group.device),
+            dtype,
+            allow_pickle=opening.allow_pickle,
+            loras=opening.lora,
+            base=opening.base,
+            tuning=Tuning(precision, cache_of(wish)),
+        )
+    if group is not None:
+        _spread(model, group)
+    return model
+
+
+def _spread(model: Model, group: Group) -> None:
+    from muybridge.backends.parallel import spread
+
+    if not isinstance(model, OpenModel):
+        raise ValueError(f"{model.name} runs on one process, only models of others can be spread: leave torchrun out")
+    spread(model.pipeline.pipe, model.name, group)
+
+
+def cache_of(wish: Wish) -> str:
+    """What a model of others does not compute at every step: what was named, or what --fast means for it."""
+    return wish.opening.cache or (FIRST_BLOCK if wish.fast and wish.model not in checkpoint.bundled() else "")
+
+
+def _precisions(dtype: str | None, precision: str | None) -> tuple[torch.dtype | None, str]:
+    """What is computed in, and what the weights are kept in where that is another."""
     if dtype is not None and dtype not in DTYPES:
         raise ValueError(f"--dtype is {dtype!r}: take one of {', '.join(DTYPES)}")
-    chosen = None if dtype is None else DTYPES[dtype]
-    with notes.status(f"opening {name}"):
-        opening = wish.opening
-        return load(name, None, chosen, allow_pickle=opening.allow_pickle, loras=opening.lora, base=opening.base)
+    short = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+    kept = short.get(precision or "", precision or "")
+    if kept not in DTYPES:
+        return None if dtype is None else DTYPES[dtype], kept
+    if dtype not in (None, kept):
+        raise ValueError(f"--dtype is {dtype} and --precision {precision}: give one of them")
+    return DTYPES[kept], ""
 
 
 def fast_of(name: str) -> str:
@@ -158,8 +217,9 @@ def take_engine(model: Model, asked: str | None, settings: Settings, notes: Cons
 
 
 def ran_on(model: Model) -> str:
-    """What ran it, for people."""
-    return "torch" if model.engine is None else model.engine.name
+    """What ran it, and what was done to have it run well here, for people."""
+    tuned = model.tuned if isinstance(model, OpenModel) else ()
+    return ", ".join(["torch" if model.engine is None else model.engine.name, *tuned])
 
 
 def condition_of(wish: Wish, model: Model) -> Condition:
@@ -282,7 +342,9 @@ def signer_of(wish: Wish) -> Credentials | None:
 def _save(clip: Clip, output: Path, wish: Wish, signer: Credentials | None, still: bytes | None) -> Provenance:
     """Clip and contact sheet, marked and signed as was asked for; returns what was written of how it was made."""
     name = "" if wish.image is None else str(wish.image)
-    made = replace(clip.provenance, image_name=name, options=wish.given.options())
+    made = replace(
+        clip.provenance, image_name=name, options=replace(wish.given, cache=cache_of(wish) or None).options()
+    )
     frames, made = publish(output, clip.frames, made, signer, mark=wish.watermark, disclose=wish.disclose, still=still)
     title = wish.prompt if wish.disclose else ""
     contact_sheet(frames, sheet_of(output), fps=made.fps, most=9, title=title)

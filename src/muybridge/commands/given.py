@@ -30,6 +30,8 @@ class Given:
     lora: tuple[str, ...] = ()
     dtype: str | None = None
     base: str | None = None
+    precision: str | None = None
+    cache: str | None = None
 
     def options(self) -> str:
         """The words that say the same again, as Provenance keeps them."""

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from muybridge.backends.families import FAMILIES, Family
+from muybridge.backends.placement import Need, Placement, free_memory
 from muybridge.storage import checkpoint
 from muybridge.types import GIVEN
 
 COLUMNS = ("image", "opening", "ending", "video", "mask", "control", "camera")
 GIB = 1 << 30
+HEADS = {
+    Placement.TOGETHER: "all at once",
+    Placement.TILED: "decoded in tiles",
+    Placement.PARTS_TILED: "parts in turn",
+    Placement.BLOCKS: "blocks in turn",
+}
+IN_MEMORY = (Placement.TOGETHER, Placement.TILED)
+"""Placements that mean something without a GPU."""
 
 
 def run(words: Sequence[str]) -> None:
@@ -92,33 +101,34 @@ def check(console: Console, name: str) -> None:
     console.print(f"licence: {known.licence}; what is made may be sold: {known.commerce}", markup=False)
     if found.pickled:
         console.print("its weights are pickled: it is opened with --allow-pickle only", markup=False)
-    free, where = _free()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    free, where = free_memory(device), "the GPU" if device.type == "cuda" else "this machine"
     made = f"a clip of {known.frames} frames of {known.width}x{known.height} takes (GiB), {where} has {free / GIB:.1f}"
-    table = Table("precision", "weights", "sampling", "decoding", "all at once", "a part at a time", title=made)
-    advice = []
-    for precision, wants in needs(found, *shape).items():
-        sizes = (sum(wants.parts.values()), wants.sampling, wants.decoding, wants.resident, wants.offloaded)
+    table = Table("precision", "weights", "sampling", "decoding", *HEADS.values(), title=made)
+    wanted = needs(found, *shape)
+    for precision, wants in wanted.items():
+        sizes = [wants.weights, wants.sampling, wants.decoding, *(wants.takes(one) for one in HEADS)]
         table.add_row(precision, *(f"{size / GIB:.2f}" for size in sizes))
-        if precision in ("float32", "bfloat16"):
-            if wants.resident <= free:
-                advice.append(f"it fits with --dtype {precision}")
-            elif wants.offloaded <= free and where == "the GPU":
-                advice.append(
-                    f"with --dtype {precision} it fits a part at a time, which is slower; that is chosen for you"
-                )
     console.print(table)
-    smaller = "it does not fit: make shorter or smaller clips (--seconds, --size), or take a smaller model"
-    console.print("; ".join(advice) or smaller, markup=False)
-    console.print("libraries take scratch space beside this: leave room", markup=False)
+    for sentence in advice(wanted, free, device.type):
+        console.print(sentence, markup=False)
 
 
-def _free() -> tuple[int, str]:
-    """Bytes that are free where models run, and where that is."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0], "the GPU"
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "this machine"
-    except (ValueError, OSError):  # not every system tells
-        return 0, "this machine"
+def advice(wanted: Mapping[str, Need], free: int, device: str) -> list[str]:
+    """Which options make it fit into `free` bytes, the best first; a tenth is left to allocators."""
+    options = {"float32": "--precision fp32", "bfloat16": "--precision bf16"}
+    said = []
+    for precision, wants in wanted.items():
+        chosen = wants.placement(free)
+        if wants.takes(chosen) > 0.9 * free or (device != "cuda" and chosen not in IN_MEMORY):
+            continue
+        option = options.get(precision, f"--precision {precision}")
+        slower = "" if chosen is Placement.TOGETHER else f" ({chosen.value}; that is chosen for you)"
+        said.append(f"it fits with {option}{slower if device == 'cuda' else slower.replace(' on the GPU', '')}")
+    if said:
+        return said
+    least = min(wants.takes(one) for wants in wanted.values() for one in (Placement if device == "cuda" else IN_MEMORY))
+    return [
+        f"it does not fit, the least it takes is {least / GIB:.1f} GiB: make shorter or smaller clips "
+        "(--seconds, --size), or take a smaller model"
+    ]
