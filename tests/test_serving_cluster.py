@@ -36,8 +36,8 @@ def served(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         try:
             yield live
         finally:
-            running.send_signal(signal.SIGINT)  # Ray's own processes go with it
-            running.wait(120)
+            running.send_signal(signal.SIGTERM)  # Ray's own processes go with it
+            running.wait(600)
 
 
 def replicas() -> set[int]:

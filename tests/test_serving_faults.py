@@ -1,18 +1,26 @@
-"""Processes die, jobs do not: SIGKILL while clips are made, and again, and every clip is made and paid for once."""
+"""Processes die, jobs do not: SIGKILL while clips are made, and again, and every clip is made and paid for once.
+
+And what a server says while its database is locked or its disk full, and how soon a cancelled clip lets go.
+"""
 
 from __future__ import annotations
 
 import signal
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 from serving_server import prepare, process, serving, until
-from sqlalchemy import text
+from sqlalchemy import event, func, select, text
+from starlette.testclient import TestClient
 
 from muybridge.commands.serve import _alone
-from muybridge.serving.app import TELL
-from muybridge.serving.database import now
+from muybridge.serving.app import TELL, build_app
+from muybridge.serving.database import Entry, Job, Key, now
 from muybridge.serving.keys import create_key
 from muybridge.serving.orders import Wish, order_of
 from muybridge.serving.retries import Request
@@ -99,3 +107,85 @@ def test_two_workers_of_one_name_do_not_run_at_once(tmp_path: Path) -> None:
     settings = ServerSettings(home=tmp_path)
     with _alone(settings), pytest.raises(ValueError, match="--worker-name"), _alone(settings):
         pass
+
+
+@pytest.fixture
+def api(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    monkeypatch.setattr("muybridge.serving.database.PATIENCE_MS", 200)
+    server.database.engine.dispose()  # connections that are new are less patient
+    with server.database.write() as session:
+        _, token = create_key(session, "tests", credits=100)
+    headers = {"Authorization": f"Bearer {token}"}
+    with TestClient(build_app(server), headers=headers, raise_server_exceptions=False) as client:
+        yield client
+
+
+BARS = {"model": "testcard", "frames": 5, "fps": 5, "prompt": "x"}  # 2 credits
+
+
+def assert_refused_for_now_and_nothing_done(api: TestClient, server: Server, jobs: int) -> None:
+    answer = api.post(CLIPS, json=BARS)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5"), answer.text
+    assert "sqlite" not in answer.text.lower()
+    with server.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Job)) == jobs
+        assert session.scalar(select(func.count()).where(Entry.kind == "reserve")) == jobs
+        assert session.scalars(select(Key)).one().credits == 100 - 2 * jobs
+
+
+@contextmanager
+def locked(server: Server) -> Iterator[None]:
+    """Another process writes, and does not come to an end."""
+    other = sqlite3.connect(server.settings.home / "server.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.close()
+
+
+@contextmanager
+def full(server: Server) -> Iterator[None]:
+    """SQLite finds no room for another page, as on a disk that is full."""
+
+    def bounded(connection: sqlite3.Connection, record: object) -> None:
+        connection.execute("PRAGMA max_page_count=1")  # which means: no more than there are
+
+    server.database.engine.dispose()
+    event.listen(server.database.engine, "connect", bounded)
+    yield
+    event.remove(server.database.engine, "connect", bounded)
+    server.database.engine.dispose()
+
+
+@pytest.mark.parametrize("database_url", [""])
+@pytest.mark.parametrize("broken", [locked, full])
+def test_a_database_that_takes_nothing_is_a_503(
+    broken: Callable[[Server], AbstractContextManager[None]], server: Server, api: TestClient
+) -> None:
+    assert api.post(CLIPS, json=BARS).status_code == 202
+    jobs = 1
+    with broken(server):
+        while broken is full and api.post(CLIPS, json=BARS).status_code == 202:
+            jobs += 1  # what fits into pages that are there
+        assert_refused_for_now_and_nothing_done(api, server, jobs)
+    assert api.post(CLIPS, json=BARS).status_code == 202
+
+
+@pytest.mark.parametrize("database_url", [""])
+def test_a_cancelled_clip_lets_go_within_one_step(server: Server, api: TestClient) -> None:
+    """No step begins after the answer to a cancellation: the one that runs is the last."""
+    worker = Worker(server.database, server.jobs, server.settings)
+    engine = worker._engines.get()
+    worker._engines.put(engine)
+    calls: list[float] = []
+    engine._model(server.catalogue.offers["tiny"].checkpoint).transformer.register_forward_hook(
+        lambda *words: calls.append(now())
+    )
+    job_id = api.post(CLIPS, json={"model": "tiny", "frames": 9, "steps": 1000, "guidance": 1}).json()["id"]
+    thread = threading.Thread(target=worker.make, args=(job_id,))
+    thread.start()
+    until(lambda: len(calls), lambda count: count > 3)
+    assert api.post(f"{CLIPS}/{job_id}/cancel").json()["state"] == "cancelled"
+    until_then = len(calls)
+    thread.join()
+    assert len(calls) - until_then <= 1
+    assert worker._engines.qsize() == 1

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import select
 
 from muybridge.serving.credits import balances, grant, usage
@@ -42,7 +42,7 @@ def keys(
         return
     with database.read() as session:
         found, spent = list(session.scalars(select(Key).order_by(Key.created_at))), balances(session)
-    table = Table("id", "name", "scopes", "credits left", "spent", "a minute", "until")
+    table = Table(_key_column(), "name", "scopes", "credits left", "spent", "a minute", "until")
     for key in found:
         left = "no limit" if key.credits is None else str(key.credits)
         rate_said = "" if key.requests_per_minute is None else str(key.requests_per_minute)
@@ -74,7 +74,7 @@ def audit(settings: ServerSettings, days: float) -> None:
     """What was refused and changed."""
     with _database(settings).read() as session:
         found = list(session.scalars(select(Audit).where(Audit.at > now() - days * 86_400).order_by(Audit.at)))
-    table = Table("when", "key", "what", "detail")
+    table = Table("when", _key_column(), "what", "detail")
     for line in found:
         table.add_row(_day(line.at), line.key_id or "", line.what, line.detail)
     _console().print(table)
@@ -85,6 +85,11 @@ def _database(settings: ServerSettings) -> Database:
     database = Database(settings.database)
     database.create()
     return database
+
+
+def _key_column() -> Column:
+    """Whole on the narrowest terminal: other verbs want it typed."""
+    return Column("key", min_width=20)
 
 
 def _console() -> Console:

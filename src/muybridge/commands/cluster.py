@@ -11,9 +11,9 @@ from muybridge.serving.settings import ServerSettings
 
 def run(settings: ServerSettings, replicas: Replicas, address: str | None) -> None:
     """Works until it is told to stop (Ctrl-C, SIGTERM)."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     with running(settings, replicas, address):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # after Ray, which sets a handler of its own
         count = f"{replicas.fewest} to {replicas.most}"
         print(f"working      {count} replicas, with {settings.database}", flush=True)
         signal.pause()

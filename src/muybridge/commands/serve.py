@@ -98,8 +98,9 @@ def _greet(server: Server, url: str) -> None:
         if session.scalar(select(Key).limit(1)) is not None:
             print("API keys     as before; `muybridge admin keys` lists them, and makes more", flush=True)
             return
-        _, token = create_key(session, "first key", ("generate", "read", "admin"))
+        key, token = create_key(session, "first key", ("generate", "read", "admin"))
     print(f"API key      {token}  (shown once)")
+    print(f"webhooks     signed with {key.webhook_secret}")
     print("try")
     clips, header = f"{url}/muybridge/v1/clips", f'-H "Authorization: Bearer {token}"'
     wish = '{"prompt": "a small red ball rolls behind a tall blue box"}'

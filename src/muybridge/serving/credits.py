@@ -69,7 +69,7 @@ def grant(session: Session, key_id: str, amount: int) -> Key:
     """Adds to (or, below zero, takes from) a key's credits. ValueError if there is no such key or too little."""
     key = session.get(Key, key_id, with_for_update=True)
     if key is None:
-        raise ValueError(f"there is no key {key_id!r}: `muybridge admin keys list` shows them")
+        raise ValueError(f"there is no key {key_id!r}: `muybridge admin keys` shows them")
     if (key.credits or 0) + amount < 0:
         raise ValueError(f"{key.name} has {key.credits or 0} credits: take at most that many away")
     key.credits = (key.credits or 0) + amount

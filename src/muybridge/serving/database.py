@@ -45,6 +45,9 @@ class State(StrEnum):
 AWAY = (OperationalError, InterfaceError, PoolTimeout)
 """What is raised while a database is stopped, locked, full or out of reach: trying again later makes sense."""
 
+PATIENCE_MS = 10_000
+"""For how long a writer waits for SQLite while another process writes."""
+
 OPEN = (State.QUEUED, State.RUNNING)
 
 
@@ -241,7 +244,7 @@ def _engine(url: str) -> Engine:
     def prepare(connection: Any, record: Any) -> None:
         # A reader never waits for a writer (WAL); a killed process loses nothing, a power cut the last moments at most.
         connection.isolation_level = "IMMEDIATE"
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={PATIENCE_MS}", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     return engine

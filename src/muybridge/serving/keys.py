@@ -92,7 +92,7 @@ def find_key(session: Session, token: str) -> Key:
     key = session.scalar(select(Key).where(Key.digest == digest_of(token)))
     if key is None or key.revoked_at is not None:
         raise Refusal(
-            401, "the API key is not known here: `muybridge admin keys create NAME` makes one", "invalid_api_key"
+            401, "the API key is not known here: `muybridge admin keys --create NAME` makes one", "invalid_api_key"
         )
     if key.expires_at is not None and key.expires_at <= now():
         raise Refusal(401, "the API key has expired: ask whoever runs this server for another", "invalid_api_key")
@@ -103,7 +103,7 @@ def revoke_key(session: Session, key_id: str) -> Key:
     """Makes a key useless. ValueError if there is no such key."""
     key = session.get(Key, key_id)
     if key is None:
-        raise ValueError(f"there is no key {key_id!r}: `muybridge admin keys list` shows them")
+        raise ValueError(f"there is no key {key_id!r}: `muybridge admin keys` shows them")
     key.revoked_at = now()
     session.add(Audit(at=now(), key_id=key.id, what="key revoked", detail=key.name))
     return key
