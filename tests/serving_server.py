@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from muybridge.serving.database import Database, Key
 from muybridge.serving.keys import create_key
 from muybridge.serving.settings import ServerSettings
 from muybridge.storage.credentials import load_or_create
+from muybridge.storage.video import write_mp4
 
 T = TypeVar("T")
 
@@ -112,7 +114,7 @@ def serving(home: Path, *words: str, token: str = "", port: str = "0") -> Iterat
         yield Live(url[0], found[0] if found else token, home, running)
 
 
-def until(look: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 120) -> T:
+def until(look: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 600) -> T:
     """What `look` sees as soon as it is what is wanted."""
     end = time.monotonic() + seconds
     while True:
@@ -129,3 +131,13 @@ def png(width: int = 48, height: int = 32, **options: Any) -> bytes:
     file = BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", **options)
     return file.getvalue()
+
+
+def film(count: int = 9, height: int = 48, width: int = 64, fps: float = 15.0) -> bytes:
+    """A video: a bright bar that wanders over grey."""
+    frames = np.full((count, height, width, 3), 90, np.uint8)
+    for i, frame in enumerate(frames):
+        frame[:, (4 * i) % width :][:, :8] = (200, 180, 40)
+    with tempfile.TemporaryDirectory() as folder:
+        write_mp4(Path(folder) / "film.mp4", frames, fps)
+        return (Path(folder) / "film.mp4").read_bytes()

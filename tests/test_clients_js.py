@@ -50,7 +50,7 @@ def test_a_library_as_shipped(live: Live, library: str) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
     said = run.stdout + run.stderr
     assert run.returncode == 0, said

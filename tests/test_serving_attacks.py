@@ -127,10 +127,10 @@ def test_webhooks_go_over_https(clients: tuple[TestClient, TestClient]) -> None:
 def test_a_batch_looks_at_each_picture_once(
     clients: tuple[TestClient, TestClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from muybridge.serving import native
+    from muybridge.serving import wishes
 
-    looked, look = [], native.still_of
-    monkeypatch.setattr(native, "still_of", lambda *words: looked.append(words) or look(*words))
+    looked, look = [], wishes.still_from
+    monkeypatch.setattr(wishes, "still_from", lambda *words: looked.append(words) or look(*words))
     uri = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
     grid = {"images": [uri, uri], "seeds": list(range(50))}
     answer = clients[0].post("/muybridge/v1/batches", json={"model": "tiny", "frames": 1, "grid": grid})

@@ -29,7 +29,7 @@ from muybridge.serving.fetching import decode_data, fetch, is_public, public_add
 from muybridge.serving.keys import create_key
 from muybridge.serving.server import Server, build_server
 from muybridge.serving.settings import ServerSettings
-from muybridge.serving.stills import keep_still, still_path
+from muybridge.serving.stills import keep_still, local_still
 
 CLIPS = "/muybridge/v1/clips"
 PRIVATE = [
@@ -183,7 +183,7 @@ def test_what_is_no_fair_image_is_refused(server: Server, content: bytes) -> Non
 
 def test_a_still_is_kept_clean_and_once(server: Server) -> None:
     name = keep_still(png(), server.settings)
-    kept = still_path(name, server.settings).read_bytes()
+    kept = local_still(name, server.settings).read_bytes()
     assert keep_still(png(), server.settings) == name
     assert kept.startswith(b"\x89PNG")
     assert b"tEXt" not in kept
@@ -279,9 +279,20 @@ FIELDS = {
         "image",
         "steps",
         "solver",
+        "last_image",
+        "extend",
+        "video",
+        "strength",
+        "mask",
+        "control",
+        "camera",
     ),
     "/muybridge/v1/batches": ("prompt", "clips", "grid", "priority", "webhook_url"),
     "/v1/videos": ("prompt", "model", "seconds", "size", "input_reference", "seed", "num_frames", "fps"),
+    "/v1/videos/edits": ("prompt", "model", "video", "strength"),
+    "/v1/videos/extensions": ("prompt", "model", "video", "seconds"),
+    "/v1/video_to_video": ("promptText", "model", "videoUri", "promptVideo", "mode", "duration", "ratio"),
+    "/dream-machine/v1/generations/video/modify": ("prompt", "model", "media", "mode", "first_frame"),
     "/v1/text_to_video": ("promptText", "model", "ratio", "duration", "seed", "negativePrompt"),
     "/v1/image_to_video": ("promptText", "promptImage", "model", "ratio", "duration"),
     "/v1/uploads": ("filename", "type"),

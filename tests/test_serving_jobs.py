@@ -338,7 +338,7 @@ def test_orders_survive_json(catalogue: Catalogue) -> None:
         Wish(solver="magic"),
         Wish(prompt="\0"),
         Wish(prompt="x" * 9000),
-        Wish(end=True),
+        Wish(model="tiny", last="0" * 64),
     ],
     ids=lambda wish: repr(wish)[:60],
 )

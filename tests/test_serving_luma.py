@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import httpx
 import lumaai
+import numpy as np
 import pytest
 from serving_server import Live, png, until
 from standardwebhooks import Webhook
+
+from muybridge.storage.video import read_mp4
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +106,24 @@ def test_a_keyframe(client: lumaai.LumaAI, ear: Ear) -> None:
     client.generations.delete(created.id)
 
 
+def test_a_generation_is_carried_on(client: lumaai.LumaAI) -> None:
+    small = {"model": "ray-flash-2", "resolution": "90p", "duration": "1s", "aspect_ratio": "1:1"}
+    first = finished(client, client.generations.create(prompt="a ball", **small).id)  # type: ignore[arg-type]
+    frame = {"frame0": {"type": "generation", "id": first.id}}
+    made = finished(client, client.generations.create(prompt="on", keyframes=frame, **small).id)  # type: ignore[arg-type]
+    assert made.state == "completed", made.failure_reason
+    assert made.assets
+    assert made.assets.video
+    assert len(read_frames(made.assets.video)) == 2 * 17 - 1
+
+
+def read_frames(url: str) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "clip.mp4"
+        file.write_bytes(httpx.get(url).content)
+        return read_mp4(file).frames
+
+
 def test_list_and_delete(client: lumaai.LumaAI) -> None:
     ids = [
         client.generations.create(model="ray-2", prompt=f"clip {i}", resolution="90p", duration="1s").id
@@ -125,7 +148,9 @@ def test_what_cannot_be_made_is_said(client: lumaai.LumaAI) -> None:
         client.generations.create(model="ray-2", prompt="x", loop=True)
     with pytest.raises(lumaai.BadRequestError, match="pan_left"):
         client.generations.create(model="ray-2", prompt="x", concepts=[{"key": "bolt_cam"}])
-    with pytest.raises(lumaai.BadRequestError, match="no model here extends"):
+    with pytest.raises(lumaai.NotFoundError):
         client.generations.create(model="ray-2", keyframes={"frame0": {"type": "generation", "id": "x"}})
+    with pytest.raises(lumaai.BadRequestError, match="what comes before"):
+        client.generations.create(model="ray-2", keyframes={"frame1": {"type": "generation", "id": "x"}})
     with pytest.raises(lumaai.BadRequestError, match="no model here does this"):
         client.generations.upscale("x", resolution="4k")

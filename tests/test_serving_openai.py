@@ -11,7 +11,7 @@ import av
 import httpx
 import openai
 import pytest
-from serving_server import Live, png
+from serving_server import Live, film, png
 
 
 @pytest.fixture(autouse=True)
@@ -94,8 +94,24 @@ def test_what_cannot_be_made_is_said(client: openai.OpenAI) -> None:
         client.videos.create(prompt="x", model="tiny", seconds="12")
     with pytest.raises(openai.BadRequestError, match="prompt"):
         client.videos.create(prompt="")
-    with pytest.raises(openai.BadRequestError, match="edits or extends"):
+    with pytest.raises(openai.BadRequestError, match="no MP4"):
         client.videos.edit(prompt="x", video=("a.mp4", b"0"))
+    with pytest.raises(openai.BadRequestError, match="tiny does not take a video to make over"):
+        client.videos.edit(prompt="x", video=("a.mp4", film()), extra_body={"model": "tiny"})
+    with pytest.raises(openai.BadRequestError, match="keeps characters"):
+        client.videos.create_character(name="x", video=("a.mp4", film()))
+
+
+def test_extensions(client: openai.OpenAI, video: openai.types.Video, live: Live) -> None:
+    """By a file, as the library can; by id, as it says in its types and cannot. The seconds are those of the whole."""
+    added = {"prompt": "on", "seconds": "2"}
+    made = client.videos.extend(video=("a.mp4", film(15, 1280, 720)), **added)  # type: ignore[arg-type]
+    assert client.videos.poll(made.id, poll_interval_ms=200).status == "completed"
+    assert (made.size, made.seconds) == ("720x1280", "2.86667")
+    headers = {"Authorization": f"Bearer {live.token}"}
+    for fields in ({"json": added | {"video": {"id": video.id}}}, {"data": added | {"video[id]": video.id}}):
+        longer = httpx.post(f"{live.url}/v1/videos/extensions", headers=headers, **fields).json()  # type: ignore[arg-type]
+        assert (longer["size"], longer["remixed_from_video_id"]) == ("720x1280", video.id)
 
 
 def test_extension_fields(client: openai.OpenAI) -> None:

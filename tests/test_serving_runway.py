@@ -10,7 +10,7 @@ import httpx
 import pytest
 import runwayml
 from runwayml.types import task_retrieve_response as tasks
-from serving_server import Live, png, until
+from serving_server import Live, film, png, until
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def finished(client: runwayml.RunwayML, task_id: str) -> tasks.TaskRetrieveRespo
 def test_text_to_video(client: runwayml.RunwayML) -> None:
     created = client.text_to_video.create(model="gen4.5", prompt_text="a cat", ratio="1280:720", duration=2, seed=3)
     assert created.estimated_cost.credits == 4
-    task = created.wait_for_task_output(timeout=120)
+    task = created.wait_for_task_output(timeout=600)
     assert isinstance(task, tasks.Succeeded)
     assert task.cost.credits == 4
     clip = httpx.get(task.output[0])
@@ -97,8 +97,19 @@ def test_async(live: Live) -> None:
     assert asyncio.run(journey()) in ("PENDING", "RUNNING", "SUCCEEDED")
 
 
+def test_video_to_video(client: runwayml.RunwayML) -> None:
+    uploaded = client.uploads.create_ephemeral(file=("first.mp4", film(15)))
+    wish = {"model": "gen4.5", "prompt_text": "x"}  # which stands for the test card here: it takes anything
+    for more in ({"video_uri": uploaded.uri}, {"prompt_video": uploaded.uri, "mode": "extend", "duration": 2}):
+        created = client.video_to_video.create(**wish, **more)  # type: ignore[call-overload]
+        task = finished(client, created.id)
+        assert isinstance(task, tasks.Succeeded)
+        assert httpx.get(task.output[0]).content[4:8] == b"ftyp"
+
+
 def test_what_cannot_be_made_is_said(client: runwayml.RunwayML) -> None:
-    with pytest.raises(runwayml.BadRequestError, match="cannot end on a given picture"):
+    uploaded = client.uploads.create_ephemeral(file=("first.mp4", film()))
+    with pytest.raises(runwayml.BadRequestError, match="tiny does not take last frames"):
         client.image_to_video.create(
             model="gen4_turbo",
             prompt_image=[{"uri": f"data:image/png;base64,{base64.b64encode(png()).decode()}", "position": "last"}],
@@ -109,11 +120,13 @@ def test_what_cannot_be_made_is_said(client: runwayml.RunwayML) -> None:
         client.text_to_video.create(model="gen4.5", prompt_text="x", ratio="wide", duration=2)  # type: ignore[call-overload]
     assert isinstance(caught.value.body, dict)
     assert caught.value.body["issues"][0]["path"] == ["ratio"]
-    with pytest.raises(runwayml.BadRequestError, match="no model here does this"):
-        client.video_to_video.create(model="aleph2", video_uri="https://example.com/a.mp4", prompt_text="x")
+    with pytest.raises(runwayml.BadRequestError, match="does not take a video to make over"):
+        client.video_to_video.create(model="gen4_turbo", video_uri=uploaded.uri, prompt_text="x")  # type: ignore[call-overload]
     with pytest.raises(runwayml.BadRequestError, match="no model here does this"):
         client.post("/v1/robotics_action_to_video", cast_to=object, body={"model": "robotics_v1"})
-    with pytest.raises(runwayml.APIStatusError, match="no picture"):
+    with pytest.raises(runwayml.APIStatusError, match="no picture or video"):
+        client.uploads.create_ephemeral(file=("a.mp3", b"0000"))
+    with pytest.raises(runwayml.APIStatusError, match="400"):
         client.uploads.create_ephemeral(file=("a.mp4", b"0000"))
 
 

@@ -14,7 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from muybridge.storage.video import Footage, mp4_writer, read_duration, read_metadata, read_mp4, write_mp4
+from muybridge.storage.video import (
+    Footage,
+    measure,
+    mp4_writer,
+    read_duration,
+    read_metadata,
+    read_mp4,
+    write_mp4,
+)
 
 SATURATED = [
     (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255),
@@ -247,6 +255,28 @@ def test_only_so_many_seconds_and_pixels(tmp_path: Path) -> None:
     assert read_duration(tmp_path / "a.mp4") == pytest.approx(0.5)
 
 
+def test_what_is_measured_is_what_is_read(tmp_path: Path) -> None:
+    write_mp4(tmp_path / "even.mp4", rolling(12), 30000 / 1001)
+    encode(
+        tmp_path / "uneven.mkv", flat([(20 + 50 * i,) * 3 for i in range(5)]), "ffv1", "bgr0", [0, 100, 200, 700, 800]
+    )
+    for name in ("even.mp4", "uneven.mkv"):
+        found, whole = measure(tmp_path / name), read_mp4(tmp_path / name).frames
+        assert (found.frames, found.height, found.width) == whole.shape[:3]
+        for fps in (7.0, 10.0, 25.0, 30000 / 1001):
+            assert len(read_mp4(tmp_path / name, fps=fps).frames) == max(1, round(found.seconds * fps))
+
+
+def test_what_is_too_much_is_not_read(tmp_path: Path) -> None:
+    write_mp4(tmp_path / "a.mp4", rolling(12), 24.0)
+    height, width = rolling(1).shape[1:3]
+    one = 3 * height * width
+    assert measure(tmp_path / "a.mp4", 12 * one).frames == 12
+    for most, said in ((12 * one - 1, "12 frames"), (one - 1, "1 frame of")):
+        with pytest.raises(ValueError, match=said):
+            measure(tmp_path / "a.mp4", most)
+
+
 def test_rotated_footage_is_turned_upright(tmp_path: Path) -> None:
     frame = np.zeros((16, 32, 3), np.uint8)
     frame[:, :8] = 255  # the left edge of what the sensor saw …
@@ -258,6 +288,7 @@ def test_rotated_footage_is_turned_upright(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     back = read_mp4(tmp_path / "a.mp4").frames[0]
     assert back.shape == (32, 16, 3)
+    assert measure(tmp_path / "a.mp4")[2:] == (16, 32)
     assert back[:7].min() > 230
     assert back[9:].max() < 25
 

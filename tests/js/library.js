@@ -13,7 +13,7 @@ export const picture = Buffer.from(process.env.PICTURE, "base64");
 export const pictureUri = `data:image/png;base64,${process.env.PICTURE}`;
 
 /** What `look` sees as soon as it is what is wanted. */
-export async function until(look, wanted, seconds = 120) {
+export async function until(look, wanted, seconds = 600) {
   for (const end = Date.now() + 1000 * seconds; ; ) {
     const seen = await look();
     if (wanted(seen)) return seen;

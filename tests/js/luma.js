@@ -33,6 +33,14 @@ test("a keyframe", async () => {
   assert.equal((await finished(created.id)).state, "completed");
 });
 
+test("a generation is carried on", async () => {
+  const first = await finished((await client.generations.create({ ...small, prompt: "x", aspect_ratio: "1:1" })).id);
+  const keyframes = { frame0: { type: "generation", id: first.id } };
+  const made = await finished((await client.generations.create({ ...small, prompt: "on", keyframes })).id);
+  assert.equal(made.state, "completed", made.failure_reason);
+  assert.ok((await downloadedClip(made.assets.video)).length > (await downloadedClip(first.assets.video)).length);
+});
+
 test("a callback holds the generation", async () => {
   await listening(0, async (heard, url) => {
     const created = await client.generations.create({ ...small, prompt: "x", callback_url: `${url}/told` });
@@ -65,7 +73,7 @@ test("what cannot be made is said", async () => {
   const cases = [
     [{ loop: true }, /no model here loops/],
     [{ concepts: [{ key: "bolt_cam" }] }, /pan_left/],
-    [{ keyframes: { frame0: { type: "generation", id: "x" } } }, /no model here extends/],
+    [{ keyframes: { frame1: { type: "generation", id: "x" } } }, /what comes before/],
   ];
   for (const [more, said] of cases) {
     const error = await refusal(client.generations.create({ ...small, prompt: "x", ...more }));

@@ -61,6 +61,16 @@ test("a remix remembers what it came from", async () => {
   assert.deepEqual([remix.remixed_from_video_id, remix.prompt, remix.size], [video.id, "a blue ball", "160x90"]);
 });
 
+test("a video is carried on, and made over", async () => {
+  const first = await finished((await client.videos.create({ prompt: "a red ball", ...small })).id);
+  const longer = await finished((await client.videos.extend({ prompt: "on", seconds: "1", video: { id: first.id } })).id);
+  assert.deepEqual([longer.status, longer.size, longer.remixed_from_video_id], ["completed", "160x90", first.id]);
+  const file = await OpenAI.toFile(await (await client.videos.downloadContent(first.id)).arrayBuffer(), "first.mp4");
+  const edit = await finished((await client.videos.edit({ prompt: "blue", video: { id: first.id } })).id);
+  assert.deepEqual([edit.status, edit.size], ["completed", "160x90"]);
+  assert.equal((await client.videos.extend({ prompt: "on", seconds: "1", video: file })).size, "160x90");
+});
+
 test("what is deleted is gone", async () => {
   const video = await client.videos.create({ prompt: "to be deleted", ...small });
   assert.deepEqual(await client.videos.delete(video.id), { id: video.id, object: "video.deleted", deleted: true });
@@ -75,15 +85,11 @@ test("what cannot be made is said", async () => {
   assert.deepEqual([unknown.status, unknown.code, unknown.param], [400, "model_not_found", "model"]);
   const long = await refusal(client.videos.create({ prompt: "x", model: "tiny", seconds: "12" }));
   assert.match(long.message, /at most 8\.5 s/);
-  const video = { id: "video_x" };
   const file = await OpenAI.toFile(picture, "x.mp4");
-  for (const call of [
-    () => client.videos.edit({ prompt: "x", video }),
-    () => client.videos.extend({ prompt: "x", seconds: "4", video }),
-    () => client.videos.createCharacter({ name: "x", video: file }),
-  ]) {
-    assert.match((await refusal(call())).message, /edits or extends/);
-  }
+  assert.match((await refusal(client.videos.edit({ prompt: "x", video: file }))).message, /no MP4/);
+  assert.match((await refusal(client.videos.createCharacter({ name: "x", video: file }))).message, /keeps characters/);
+  const nobody = await refusal(client.videos.extend({ prompt: "x", seconds: "4", video: { id: "video_x" } }));
+  assert.ok(nobody instanceof OpenAI.NotFoundError, String(nobody));
 });
 
 test("a wrong key", async () => {

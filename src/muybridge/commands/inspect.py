@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from muybridge.storage.provenance import command, from_metadata
+from muybridge.storage.provenance import carried_on, command, from_metadata
 from muybridge.storage.video import read_metadata
 
 
@@ -20,7 +20,9 @@ def run(clip: Path) -> None:
         raise ValueError(f"{clip}: {error}") from error
     notes = Console(stderr=True, highlight=False, emoji=False)
     said = [f"{clip}: Muybridge {made.version}, model {made.model} ({made.model_hash})"]
-    if made.image:
+    if carried_on(made):
+        said.append("It carries on another clip, which stands before it in the file; the command makes what was added.")
+    elif made.image:
         said.append(f"Its first frame was given, a still whose pixels have the SHA-256 {made.image}.")
     for sentence in said:
         notes.print(sentence, markup=False, soft_wrap=True)

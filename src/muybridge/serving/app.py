@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from secrets import compare_digest
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -18,13 +17,11 @@ from starlette.exceptions import HTTPException
 
 import muybridge
 from muybridge.serving import native
-from muybridge.serving.database import Job
-from muybridge.serving.desk import download
+from muybridge.serving.desk import download, result_of_link
 from muybridge.serving.dialects import luma, openai, runway
 from muybridge.serving.edge import Edge
-from muybridge.serving.errors import Refusal, busy, invalid, missing, told_in
+from muybridge.serving.errors import Refusal, busy, invalid, told_in
 from muybridge.serving.jobs import Tell
-from muybridge.serving.results import VARIANTS
 from muybridge.serving.server import Server
 from muybridge.serving.stores import store_of
 from muybridge.serving.telemetry import fastapi_settings
@@ -148,13 +145,7 @@ def _add_own_routes(app: FastAPI, server: Server) -> None:
     @app.get("/files/{job_id}/{token}/{name}", tags=["operation"], response_class=FileResponse)
     def file(job_id: str, token: str, name: str) -> Response:
         """A result, for whoever was given its address."""
-        with server.database.read() as session:
-            job = session.get(Job, job_id[:64])
-        variant = next((key for key, (ending, _) in VARIANTS.items() if name == f"clip{ending}"), None)
-        known = job is not None and job.deleted_at is None and compare_digest(job.token.encode(), token.encode())
-        if job is None or not known or variant is None:
-            raise missing("file", name)
-        return download(server, job, variant)
+        return download(server, *result_of_link(server, job_id, token, name))
 
 
 def _refused(path: str, status: int, sentence: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:

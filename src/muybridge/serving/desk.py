@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+import secrets
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,16 +18,17 @@ from PIL import Image
 
 from muybridge.serving import retries
 from muybridge.serving.database import Job, Key, State
-from muybridge.serving.errors import Refusal, invalid
+from muybridge.serving.errors import Refusal, invalid, missing
 from muybridge.serving.fetching import LONGEST_URL
+from muybridge.serving.footage import Footage, footage_of, keep_footage, looked_at
 from muybridge.serving.moderation import Subject, note
 from muybridge.serving.orders import Order, Wish, order_of
 from muybridge.serving.results import VARIANTS, remove_results, result_name
 from muybridge.serving.server import Server
-from muybridge.serving.stills import still_path
+from muybridge.serving.stills import keep_still, local_still, still_of
 from muybridge.serving.stores import store_of
 
-_bearer = HTTPBearer(auto_error=False, description="An API key of this server: `muybridge admin keys create NAME`")
+_bearer = HTTPBearer(auto_error=False, description="An API key of this server: `muybridge admin keys --create NAME`")
 
 
 async def server_of(request: Request) -> Server:
@@ -133,6 +135,53 @@ def discard(server: Server, key: Key, job_id: str) -> Job:
     return job
 
 
+def footage_of_clip(server: Server, key: Key, job_id: str, param: str | None = None) -> Footage:
+    """A clip of this key, to be made something of. Refusal 404 if there is none, 400 while it is not finished."""
+    job = server.jobs.find(key, job_id)
+    found = store_of(server.settings).read(result_name(job.id, "video")) if job.state == State.SUCCEEDED else None
+    if found is None:
+        raise invalid(f"the clip {job.id} is {job.state}: take one that has succeeded", param, "not_ready")
+    return keep_footage(found[1], server.settings, param)
+
+
+def still_from(server: Server, reference: str, param: str | None = None) -> str:
+    """The name of the still that a data: URI, a URL or a link to a result of ours holds, kept. Refusal (400)."""
+    own = _result(server, reference)
+    return still_of(reference, server.settings, param) if own is None else keep_still(own, server.settings, param)
+
+
+def footage_from(server: Server, reference: str, param: str | None = None) -> Footage:
+    """The video that a data: URI, a URL or a link to a result of ours holds, kept. Refusal (400)."""
+    own = _result(server, reference)
+    return footage_of(reference, server.settings, param) if own is None else keep_footage(own, server.settings, param)
+
+
+def result_of_link(server: Server, job_id: str, token: str, name: str) -> tuple[Job, str]:
+    """The job and the variant that a link speaks of. Refusal (404) unless it is one that was given out."""
+    with server.database.read() as session:
+        job = session.get(Job, job_id[:64])
+    variant = next((key for key, (ending, _) in VARIANTS.items() if name == f"clip{ending}"), None)
+    known = job is not None and job.deleted_at is None and secrets.compare_digest(job.token.encode(), token.encode())
+    if job is None or not known or variant is None:
+        raise missing("file", name)
+    return job, variant
+
+
+def _result(server: Server, url: str) -> bytes | None:
+    """What a link to a result of ours holds; None for any other: nobody should have to fetch from themselves."""
+    found = re.fullmatch(r"(https?://[^?#]{1,2000})/files/([0-9a-f-]{36})/([\w-]{1,100})/(clip[.a-z0-9]{1,20})", url)
+    if found is None:
+        return None
+    try:
+        job, variant = result_of_link(server, found[2], found[3], found[4])
+    except Refusal:
+        return None
+    if job.state != State.SUCCEEDED or job.base_url != found[1]:
+        return None
+    held = store_of(server.settings).read(result_name(job.id, variant))
+    return None if held is None else held[1]
+
+
 def order(job: Job) -> Order:
     """A job's order."""
     return Order.model_validate(job.order)
@@ -158,10 +207,18 @@ def _fingerprint(wishes: Sequence[Wish], dialect: str, extra: dict[str, Any]) ->
 
 def _moderate(server: Server, key: Key, wishes: Sequence[Wish]) -> None:
     """Refusal (400) for what a check finds wrong; noted, and nothing is charged."""
+    passed: set[tuple[str, ...]] = set()
     for wish in wishes:
-        subject = Subject("request", key.id, wish.model or "", wish.prompt, wish.negative, _picture(server, wish))
-        finding = server.moderator.find(subject)
-        if finding is not None:
+        names = _handed_in(wish) if server.moderator.looks_at_pictures else ()
+        asked = (wish.prompt, wish.negative, wish.model or "", *names)
+        if asked in passed:  # variants of one another
+            continue
+        passed.add(asked)
+        for pictures in _pictures(server, names):
+            subject = Subject("request", key.id, wish.model or "", wish.prompt, wish.negative, pictures)
+            finding = server.moderator.find(subject)
+            if finding is None:
+                continue
             with server.database.write() as session:
                 note(session, subject, finding)
             what, mend = ("words", "say it differently") if finding.about == "prompt" else ("a picture", "take another")
@@ -170,8 +227,20 @@ def _moderate(server: Server, key: Key, wishes: Sequence[Wish]) -> None:
             )
 
 
-def _picture(server: Server, wish: Wish) -> UInt8[np.ndarray, "1 h w 3"] | None:
-    if wish.still is None or not server.moderator.looks_at_pictures:
-        return None
-    with Image.open(still_path(wish.still, server.settings)) as picture:
-        return np.asarray(picture.convert("RGB"))[None]
+def _handed_in(wish: Wish) -> tuple[str, ...]:
+    """Names of all stills, then of all videos, a colon before each."""
+    stills = (wish.still, wish.last, wish.mask)
+    videos = (wish.extend, wish.video, wish.control)
+    return (*(name for name in stills if name), *(f":{video.name}" for video in videos if video))
+
+
+def _pictures(server: Server, names: Sequence[str]) -> Iterator[UInt8[np.ndarray, "t h w 3"] | None]:
+    """What a check is to look at, one picture or video after the other; None once where there is nothing to see."""
+    for name in names:
+        if name.startswith(":"):
+            yield looked_at(name[1:], server.settings)
+        else:
+            with Image.open(local_still(name, server.settings)) as picture:
+                yield np.asarray(picture.convert("RGB"))[None]
+    if not names:
+        yield None

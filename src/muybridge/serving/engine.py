@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
 
 import muybridge
 from muybridge.generate import Model, load, to_uint8
@@ -17,6 +19,7 @@ from muybridge.serving.catalogue import TESTCARD
 from muybridge.serving.orders import Order
 from muybridge.storage.provenance import Provenance
 from muybridge.storage.stills import fit, read_still
+from muybridge.storage.video import read_mp4
 from muybridge.types import Condition, Latent, Progress, Sampled
 
 SAMPLING = 0.9
@@ -24,6 +27,10 @@ SAMPLING = 0.9
 
 _PREVIEW_FRAMES = 4
 _BARS = ((235, 235, 235), (235, 235, 16), (16, 235, 235), (16, 235, 16), (235, 16, 235), (235, 16, 16), (16, 16, 235))
+
+
+Files = Mapping[str, Path]
+"""What a clip is made from besides words, by the field of the order that names it."""
 
 
 class Stopped(Exception):
@@ -61,12 +68,14 @@ class Engine:
         self.device = device
         self._models: dict[str, Model] = {}
 
-    def make(self, order: Order, still: Path | None, listener: Listener) -> Made:
-        """The clip. `Stopped` at the next step if the listener says so; ValueError for what the model cannot make."""
+    def make(self, order: Order, files: Files, listener: Listener) -> Made:
+        """The clip, of what is carried on its last frames only. `Stopped` at the next step if the listener says so;
+        ValueError for what the model cannot make.
+        """
         if order.checkpoint == TESTCARD:
             return testcard(order, listener)
         model = self._model(order.checkpoint)
-        condition = _condition(order, still)
+        condition = condition_of(order, files)
         settings = settings_of(order, model.settings)
         latent: Latent | None = None
         for event in model.sample(condition, [order.seed], settings):
@@ -103,9 +112,41 @@ def testcard(order: Order, listener: Listener) -> Made:
     return Made(frames, _unmodelled(order))
 
 
-def _condition(order: Order, still: Path | None) -> Condition:
-    prefix = None if still is None else fit(read_still(still), order.height, order.width)[None]
-    return Condition(order.prompt, order.negative, order.frames, order.height, order.width, order.fps, prefix)
+def condition_of(order: Order, files: Files) -> Condition:
+    """The order as the model is told it: each picture cropped to the clip's proportions, each video at its rate."""
+    shape = order.height, order.width
+    condition = Condition(order.prompt, order.negative, order.frames, *shape, order.fps)
+    known: dict[str, Any] = {}
+    if "still" in files:
+        known["prefix"] = fit(read_still(files["still"]), *shape)[None]
+    if "extend" in files:
+        known["prefix"] = _footage(files["extend"], order, slice(-order.known, None))
+    if "last" in files:
+        known["suffix"] = fit(read_still(files["last"]), *shape)[None]
+    if "video" in files:
+        strength = condition.strength if order.strength is None else order.strength
+        known |= {"video": _footage(files["video"], order, slice(order.frames)), "strength": strength}
+    if "mask" in files:
+        known["mask"] = _mask(files["mask"], order)
+    if "control" in files:
+        known["control"] = _footage(files["control"], order, slice(order.frames))
+    if order.camera is not None:
+        lens = order.camera.intrinsics
+        known["camera"] = torch.tensor(order.camera.camera_to_world)
+        known["intrinsics"] = None if lens is None else torch.tensor(lens)
+    return replace(condition, **known)
+
+
+def _footage(path: Path, order: Order, part: slice) -> Float[Tensor, "t 3 h w"]:
+    frames = read_mp4(path, fps=order.fps, max_pixels=4 * order.height * order.width).frames[part]
+    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return torch.stack([fit(frame, order.height, order.width) for frame in pixels])
+
+
+def _mask(path: Path, order: Order) -> Bool[Tensor, "t h w"]:
+    """White is made anew, in all frames."""
+    white = fit(read_still(path), order.height, order.width).mean(dim=0) > 0
+    return white[None].expand(order.frames, -1, -1)
 
 
 def _few(frames: UInt8[np.ndarray, "t h w 3"]) -> UInt8[np.ndarray, "k h w 3"]:

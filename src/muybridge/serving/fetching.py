@@ -23,6 +23,7 @@ from muybridge.serving.errors import invalid
 MOST_REDIRECTS = 3
 LONGEST_URL = 5000
 _AGENT = b"muybridge"
+_WANTED = b"image/*, video/*, */*;q=0.1"
 _HARMLESS = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError)
 
 
@@ -136,7 +137,11 @@ def _get(pool: httpcore.ConnectionPool, url: str, most_bytes: int, deadline: flo
     """The content, or where it is said to lie instead."""
     left = max(0.1, deadline - time.monotonic())
     extensions = {"timeout": {"connect": min(5.0, left), "read": left, "write": left, "pool": left}}
-    headers = [(b"Host", urlsplit(url).netloc.encode()), (b"User-Agent", _AGENT), (b"Accept", b"image/*, */*;q=0.1")]
+    headers = [
+        (b"Host", urlsplit(url).netloc.encode()),
+        (b"User-Agent", _AGENT),
+        (b"Accept", _WANTED),
+    ]
     with pool.stream("GET", url, headers=headers, extensions=extensions) as answer:
         fields = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
         if answer.status in (301, 302, 303, 307, 308) and b"location" in fields:

@@ -276,7 +276,7 @@ def _new_job(key: Key, order: Order, price: int, request: Request, batch_id: str
         state=State.QUEUED,
         model=order.model,
         prompt=order.prompt,
-        order=order.model_dump(mode="json"),
+        order=order.model_dump(mode="json", exclude_none=True),
         extra=request.extra,
         price=price,
         priority=PRIORITIES[request.priority],

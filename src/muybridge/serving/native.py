@@ -5,33 +5,28 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, File, Query, Request, UploadFile
 from fastapi.responses import FileResponse, Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel
 
 from muybridge.serving.credits import usage
 from muybridge.serving.database import OPEN, Job, Key, State, Upload, now
-from muybridge.serving.desk import Asked, Maker, Reader, discard, download, file_url, order, size_of, submit
-from muybridge.serving.errors import Refusal, invalid, missing, told_in
-from muybridge.serving.orders import LARGEST_SEED_ON_WIRE, LONGEST_TEXT, MOST_FRAMES, Wish
+from muybridge.serving.desk import Asked, Maker, Reader, discard, download, file_url, order, submit
+from muybridge.serving.errors import Refusal, told_in
+from muybridge.serving.footage import keep_footage
 from muybridge.serving.results import result_name
 from muybridge.serving.server import Server
-from muybridge.serving.stills import keep_still, still_of
+from muybridge.serving.stills import keep_still
 from muybridge.serving.stores import store_of
+from muybridge.serving.wishes import BatchRequest, ClipRequest, Handed, spread, wish_of
 
 PREFIX = "/muybridge/v1"
-MOST_IN_A_BATCH = 256
 _LOOK_EVERY = 0.2
-
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Seed = Annotated[StrictInt, Field(ge=0, le=LARGEST_SEED_ON_WIRE)]
-Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 
 
 class Fault(BaseModel):
@@ -49,53 +44,6 @@ class Faulty(BaseModel):
 
 
 router = APIRouter(prefix=PREFIX, tags=["muybridge"], responses=told_in(Faulty))
-
-
-class ClipWish(BaseModel):
-    """A clip to be made. What is left out is the model's choice."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    prompt: Text = Field(default="", description="what the clip shows")
-    negative: Text = Field(default="", description="what it shall not show")
-    model: str | None = Field(default=None, max_length=200, description="one of GET /models")
-    seconds: Number | None = None
-    frames: StrictInt | None = Field(default=None, le=MOST_FRAMES, description="1 + 4k, not seconds; 1 is a still")
-    fps: Number | None = None
-    width: StrictInt | None = Field(default=None, description="rendered, pixels")
-    height: StrictInt | None = Field(default=None, description="rendered, pixels")
-    size: str | None = Field(default=None, max_length=20, description="WIDTHxHEIGHT of the file, if enlarged")
-    seed: Seed | None = None
-    image: str | None = Field(default=None, description="first frame: data: URI, https URL, or an id of POST /images")
-    steps: StrictInt | None = None
-    guidance: Number | None = None
-    solver: str | None = Field(default=None, max_length=40)
-
-
-class ClipRequest(ClipWish):
-    """A clip, and how it is to be treated."""
-
-    priority: Literal["high", "normal", "low"] = "normal"
-    webhook_url: str | None = Field(default=None, max_length=5000)
-
-
-class Grid(BaseModel):
-    """Every prompt with every seed, image and guidance."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    prompts: list[Text] = Field(default_factory=list, max_length=MOST_IN_A_BATCH)
-    seeds: list[Seed] = Field(default_factory=list, max_length=MOST_IN_A_BATCH)
-    images: list[str] = Field(default_factory=list, max_length=MOST_IN_A_BATCH)
-    guidances: list[Number] = Field(default_factory=list, max_length=MOST_IN_A_BATCH)
-    variants: StrictInt = Field(default=1, ge=1, le=MOST_IN_A_BATCH, description="seeds that follow each given one")
-
-
-class BatchRequest(ClipRequest):
-    """Many clips in one: those listed, or the fields of this request over a grid. Accepted all or none."""
-
-    clips: list[ClipWish] = Field(default_factory=list, max_length=MOST_IN_A_BATCH)
-    grid: Grid | None = None
 
 
 class ClipAnswer(BaseModel):
@@ -142,31 +90,29 @@ class ClipList(BaseModel):
 @router.post("/clips", status_code=202)
 def create(request: Request, server: Asked, key: Maker, body: ClipRequest) -> ClipAnswer:
     """Accepts a clip. It is made when a device is free; `state` tells."""
-    stills = {} if body.image is None else {body.image: _still(body.image, server, key)}
-    (job,) = submit(
-        request, key, [_wish(body, stills)], "native", callback_url=body.webhook_url, priority=body.priority
-    )[:1]
-    return answer(job)
+    wishes = [wish_of(body, Handed(server, key))]
+    return answer(submit(request, key, wishes, "native", callback_url=body.webhook_url, priority=body.priority)[0])
 
 
 @router.post("/batches", status_code=202)
 def create_batch(request: Request, server: Asked, key: Maker, body: BatchRequest) -> BatchAnswer:
     """Accepts many clips at once."""
-    clips = _spread(body)
-    stills = {image: _still(image, server, key) for image in {one.image for one in clips} if image is not None}
-    wishes = [_wish(one, stills) for one in clips]
+    handed = Handed(server, key)
+    wishes = [wish_of(one, handed) for one in spread(body)]
     jobs = submit(request, key, wishes, "native", callback_url=body.webhook_url, priority=body.priority, batch=True)
     return BatchAnswer(batch=jobs[0].batch_id or "", clips=[answer(job) for job in jobs])
 
 
 @router.post("/images", status_code=201)
 def upload(server: Asked, key: Maker, file: Annotated[UploadFile, File()]) -> dict[str, str]:
-    """Keeps a still, to be named as `image` of clips."""
-    name = keep_still(file.file.read(), server.settings, "file")
-    with server.database.write() as session:
-        kept = Upload(id=f"image_{name[:32]}_{key.id}", key_id=key.id, token="", still=name, created_at=now())
-        session.merge(kept)
-    return {"id": kept.id}
+    """Keeps a still, to be named as `image`, `last_image` or `mask` of clips."""
+    return _kept(server, key, "image", keep_still(file.file.read(), server.settings, "file"))
+
+
+@router.post("/videos", status_code=201)
+def upload_video(server: Asked, key: Maker, file: Annotated[UploadFile, File()]) -> dict[str, str]:
+    """Keeps a video, to be named as `extend`, `video` or `control` of clips."""
+    return _kept(server, key, "video", keep_footage(file.file.read(), server.settings, "file").name)
 
 
 @router.get("/clips")
@@ -228,6 +174,7 @@ def models(server: Asked, key: Reader) -> dict[str, Any]:
                 "longest_seconds": offer.longest_seconds,
                 "best": {"frames": offer.frames, "width": offer.width, "height": offer.height, "fps": offer.fps},
                 "multiple": offer.side,
+                "takes": sorted(offer.takes),
             }
             for offer in server.catalogue.offers.values()
         ],
@@ -261,7 +208,7 @@ def answer(job: Job) -> ClipAnswer:
         negative=made.negative,
         seed=made.seed,
         seconds=made.seconds,
-        frames=made.frames,
+        frames=made.length,
         fps=made.fps,
         width=made.width,
         height=made.height,
@@ -287,65 +234,11 @@ def error_body(refusal: Refusal) -> dict[str, Any]:
     return {"error": {"code": refusal.code, "message": refusal.message, "param": refusal.param}}
 
 
-def _wish(body: ClipWish, stills: Mapping[str, str]) -> Wish:
-    """`stills` has the name of each still by the reference to it: many clips of a batch may share one."""
-    if (body.width is None) != (body.height is None):
-        raise invalid("width and height come together: give both or neither", "width")
-    if body.frames is not None and body.seconds is not None:
-        raise invalid("frames and seconds say the same: give one of them", "frames")
-    render = (body.width, body.height) if body.width is not None and body.height is not None else None
-    return Wish(
-        prompt=body.prompt,
-        model=body.model,
-        negative=body.negative,
-        seconds=body.seconds,
-        frames=body.frames,
-        fps=body.fps,
-        size=None if body.size is None else size_of(body.size),
-        render=render,
-        seed=body.seed,
-        still=None if body.image is None else stills[body.image],
-        steps=body.steps,
-        guidance=body.guidance,
-        solver=body.solver,
-    )
-
-
-def _still(reference: str, server: Server, key: Key) -> str:
-    if not reference.startswith("image_"):
-        return still_of(reference, server.settings, "image")
-    with server.database.read() as session:
-        kept = session.get(Upload, reference[:200])
-    if kept is None or kept.key_id != key.id or kept.still is None:
-        raise missing("image", reference)
-    return kept.still
-
-
-def _spread(body: BatchRequest) -> list[ClipWish]:
-    """The clips of a batch."""
-    if body.clips and body.grid:
-        raise invalid("give clips or a grid, not both", "grid")
-    if body.clips:
-        return list(body.clips)
-    base = {name: getattr(body, name) for name in ClipWish.model_fields}
-    grid = body.grid or Grid()
-    images: list[str | None] = [*grid.images] or [body.image]
-    guidances: list[float | None] = [*grid.guidances] or [body.guidance]
-    spread = [
-        base | {"prompt": prompt, "image": image, "guidance": guidance, "seed": seed}
-        for prompt in grid.prompts or [body.prompt]
-        for image in images
-        for guidance in guidances
-        for seed in _seeds(grid, body.seed)
-    ]
-    if len(spread) > MOST_IN_A_BATCH:
-        raise invalid(f"the grid has {len(spread)} clips: take at most {MOST_IN_A_BATCH} at once", "grid")
-    return [ClipWish.model_validate(fields) for fields in spread]
-
-
-def _seeds(grid: Grid, seed: int | None) -> list[int | None]:
-    first: list[int | None] = [*grid.seeds] or [seed]
-    return [one if one is None else min(one + i, LARGEST_SEED_ON_WIRE) for one in first for i in range(grid.variants)]
+def _kept(server: Server, key: Key, kind: str, name: str) -> dict[str, str]:
+    kept = Upload(id=f"{kind}_{name[:32]}_{key.id}", key_id=key.id, token="", still=name, created_at=now())
+    with server.database.write() as session:
+        session.merge(kept)
+    return {"id": kept.id}
 
 
 def _time(seconds: float) -> datetime:

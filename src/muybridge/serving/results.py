@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from muybridge.serving.engine import Made
+from muybridge.serving.engine import Files, Made
 from muybridge.serving.orders import Order
 from muybridge.serving.stores import Store
 from muybridge.storage.credentials import Credentials
+from muybridge.storage.provenance import Provenance
 from muybridge.storage.publish import publish
+from muybridge.storage.video import read_mp4
 
 VARIANTS = {
     "video": (".mp4", "video/mp4"),
@@ -39,19 +43,44 @@ def write_results(
     making: Path,
     job_id: str,
     credentials: Credentials | None,
-    still: Path | None,
+    files: Files,
 ) -> None:
     """Writes all variants, the clip last: where it is, everything is. OSError if disk or store do not take them.
 
     The clip is marked and signed here, and nowhere else. `making` is a folder for what is not whole yet.
     """
-    frames = np.stack(list(resized(made.frames, order.size)))
-    content = None if still is None else still.read_bytes()
+    frames = np.stack(list(resized(made.frames, order.size))[order.known :])
+    if "extend" in files:
+        before = read_mp4(files["extend"], fps=order.fps).frames
+        frames = np.concatenate([*(one[None] for one in resized(before, order.size)), frames])
+    source = files.get("still") or files.get("extend") or files.get("video")
     for variant, picture in (("thumbnail", Image.fromarray(frames[0])), ("spritesheet", _sprites(frames))):
         write_jpeg(picture, store, making, job_id, variant)
     clip = making / f"{job_id}.mp4"
-    publish(clip, frames, made.provenance, credentials, still=content)
+    content = None if source is None else source.read_bytes()
+    publish(clip, frames, provenance_of(made, order), credentials, still=content)
     store.put(result_name(job_id, "video"), clip)
+
+
+def provenance_of(made: Made, order: Order) -> Provenance:
+    """How the clip was made, with what it was made from under names to be put into a command.
+
+    A clip that is carried on is in its file with what stands before it, which no command of ours does in one.
+    """
+    options = {
+        "--last-image": order.last and "LAST.png",
+        "--video": order.video and "VIDEO.mp4",
+        "--strength": order.strength and f"{order.strength:g}",
+        "--mask": order.mask and "MASK.png",
+        "--control": order.control and "CONTROL.mp4",
+        "--camera": order.camera and "CAMERA.json",
+    }
+    words = [word for name, value in options.items() if value for word in (name, value)]
+    said = replace(made.provenance, options=json.dumps(words) if words else made.provenance.options)
+    if order.extend is None:
+        return said
+    given = json.loads(said.given or "{}") | {"extend": order.extend.name, "known": order.known}
+    return replace(said, given=json.dumps(given, sort_keys=True))
 
 
 def remove_results(store: Store, job_id: str) -> None:

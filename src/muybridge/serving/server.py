@@ -46,7 +46,7 @@ class Server:
 
 def build_server(settings: ServerSettings, tell: Mapping[str, Tell]) -> Server:
     """Opens or makes the database and reads the catalogue. ValueError, with the mend, for what cannot be used."""
-    for folder in (settings.home, settings.stills, settings.making):
+    for folder in (settings.home, settings.making):
         folder.mkdir(parents=True, exist_ok=True)
     store_of(settings)  # says now what is wrong with it
     moderator = moderator_of(settings.blocked_words, settings.check)

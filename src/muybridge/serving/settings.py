@@ -26,13 +26,13 @@ class ServerSettings(BaseSettings):
     signing_key          PEM file of key and certificates, which has to be there; None: the user's own, made if need be
     most_attempts        times a job is begun before it counts as failed (a worker that dies with it, each time)
     max_body_bytes       of one request, uploads included
-    max_image_bytes      of one still
-    fetch_seconds        for the whole of one still that is fetched from a URL
-    fetch_private        fetch stills from, and send webhooks to, private and local addresses, and plain http
+    max_image_bytes      of one still; max_video_bytes  of one video
+    fetch_seconds        for the whole of one still or video that is fetched from a URL
+    fetch_private        fetch stills and videos from, and send webhooks to, private and local addresses, and plain http
     retry_seconds        for how long a request counts as a repetition of one whose answer may have been lost
     requests_per_minute  for a key that has no rate of its own; 0: no limit
     most_queued          jobs of one key that may wait; above it, 429
-    store                where results and stills lie: s3://bucket/prefix, gs://…, az://…; empty: in `home`
+    store                where results, stills and videos lie: s3://bucket/prefix, gs://…, az://…; empty: in `home`
     store_options        for that store: endpoint, region, access_key_id, secret_access_key, … (JSON)
     keep_hours           results are said to expire after this long (nothing is deleted by itself)
     blocked_words        prompts that hold one of these are refused, not charged, and noted in the audit log
@@ -57,6 +57,7 @@ class ServerSettings(BaseSettings):
     most_attempts: int = Field(default=5, ge=1)
     max_body_bytes: int = Field(default=64 * MEGABYTE, gt=0)
     max_image_bytes: int = Field(default=16 * MEGABYTE, gt=0)
+    max_video_bytes: int = Field(default=48 * MEGABYTE, gt=0)
     fetch_seconds: float = Field(default=20.0, gt=0)
     fetch_private: bool = False
     retry_seconds: float = Field(default=900.0, ge=0)
@@ -74,10 +75,6 @@ class ServerSettings(BaseSettings):
     def database(self) -> str:
         """The URL of the database that is used."""
         return self.database_url or f"sqlite:///{self.home.resolve()}/server.sqlite"
-
-    @property
-    def stills(self) -> Path:
-        return self.home / "stills"
 
     @property
     def making(self) -> Path:

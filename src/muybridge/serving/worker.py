@@ -21,7 +21,8 @@ from jaxtyping import UInt8
 from sqlalchemy import select
 
 from muybridge.serving.database import AWAY, Database, Job, Meta, State, now
-from muybridge.serving.engine import Engine, Made, Stopped
+from muybridge.serving.engine import Engine, Files, Made, Stopped
+from muybridge.serving.footage import local_footage
 from muybridge.serving.jobs import CLIPS, WEBHOOKS, Jobs
 from muybridge.serving.moderation import Subject, moderator_of, note
 from muybridge.serving.orders import Order
@@ -132,17 +133,17 @@ class Worker:
 
     def _fill(self, engine: Engine, job: Job) -> None:
         order = Order.model_validate(job.order)
-        still = None if order.still is None else local_still(order.still, self.settings)
+        files = handed_in(order, self.settings)
         try:
             with span("sample", model=order.model, frames=order.frames, width=order.width, height=order.height):
-                made = engine.make(order, still, _Listener(self, job.id))
+                made = engine.make(order, files, _Listener(self, job.id))
         except ValueError as error:
             self._end(job.id, State.FAILED, "cannot_be_made", str(error))
             return
         if self._withheld(job, order, made):
             return
         with span("write"):
-            write_results(made, order, self.store, self.settings.making, job.id, self.credentials, still)
+            write_results(made, order, self.store, self.settings.making, job.id, self.credentials, files)
         self.store.remove(result_name(job.id, "preview"))
         if not self._end(job.id, State.SUCCEEDED) and not self.jobs.succeeded(job.id):
             remove_results(self.store, job.id)  # cancelled while it was written
@@ -262,6 +263,14 @@ def insist(write: Callable[[], T]) -> T:
         except AWAY as error:
             log.warning("the database does not answer, trying again: %s", error)
             time.sleep(1.0)
+
+
+def handed_in(order: Order, settings: ServerSettings) -> Files:
+    """The files that an order speaks of, on this machine."""
+    stills = {"still": order.still, "last": order.last, "mask": order.mask}
+    videos = {"extend": order.extend, "video": order.video, "control": order.control}
+    found = {field: local_still(name, settings) for field, name in stills.items() if name is not None}
+    return found | {field: local_footage(one.name, settings) for field, one in videos.items() if one is not None}
 
 
 def _credentials(settings: ServerSettings) -> Credentials | None:

@@ -14,13 +14,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from muybridge.storage.credentials import Credentials
-from muybridge.storage.provenance import Provenance, discreet
+from muybridge.storage.provenance import Provenance, carried_on, discreet
 
 if TYPE_CHECKING:
     import c2pa
 
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for what a model made from training data, which C2PA asks for."""
+
+COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+"""The same of a file that holds other footage, too."""
 
 ASSERTION = "muybridge.generation"
 """The label under which the manifest says how the clip was made."""
@@ -33,6 +36,7 @@ _HEADS = (
     (0, b"II*\0", "image/tiff"),
     (0, b"MM\0*", "image/tiff"),
 )
+_STILL = "still", "The first frame; SHA-256 of its pixels"
 _CHANGED = {"assertion.bmffHash.mismatch", "assertion.dataHash.mismatch", "assertion.boxesHash.mismatch"}
 _EXPIRED = {"signingCredential.expired", "claimSignature.outsideValidity"}
 
@@ -147,7 +151,7 @@ def _manifest(made: Provenance, disclose: bool) -> dict[str, Any]:
     agent = {"name": "Muybridge", "version": made.version}
     created: dict[str, Any] = {
         "action": "c2pa.created",
-        "digitalSourceType": SOURCE,
+        "digitalSourceType": COMPOSITE if carried_on(made) else SOURCE,
         "softwareAgent": agent,
         "description": f"Made by the model {made.model} ({made.model_hash}).",
     }
@@ -176,13 +180,14 @@ def _told(made: Provenance, disclose: bool) -> dict[str, Any]:
 
 
 def _source(made: Provenance) -> dict[str, Any]:
-    """The still that the clip starts from, known by its pixels."""
+    """The still that the clip starts from, known by its pixels, or the clip that it carries on."""
+    what, frames = ("clip", "The clip that is carried on; SHA-256 of its last frames") if carried_on(made) else _STILL
     return {
         "label": "still",
-        "title": _text(made.image_name.replace("\\", "/").rsplit("/", 1)[-1]) or "still",
+        "title": _text(made.image_name.replace("\\", "/").rsplit("/", 1)[-1]) or what,
         "format": "application/octet-stream",
         "relationship": "inputTo",
-        "description": f"The first frame; SHA-256 of its pixels: {made.image}",
+        "description": f"{frames}: {made.image}",
     }
 
 

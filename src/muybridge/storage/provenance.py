@@ -31,7 +31,8 @@ class Provenance:
     frames, height, width, fps   frames in all, pixels, frames a second
     stream       made frame by frame; its frames are 0 where nobody said beforehand how long it would go on
     image        SHA-256 of the still it started from, "" if there was none; image_name  what that file was called
-    given        what else it started from, as JSON: name -> SHA-256 of the values, or a number; "" if nothing
+    given        what else it started from, as JSON: name -> SHA-256 of the values, or a number; "" if nothing; "extend"
+                 is the SHA-256 of the file that it carries on and begins with, "known" how many of its frames
     options      the words of the command that gave it, as JSON list: --video, walk.mp4, ...
     version      of Muybridge
     engine       what ran the networks in PyTorch's place, with what it multiplies in; "" where PyTorch did
@@ -218,6 +219,11 @@ def command(provenance: Provenance, output: str = "out.mp4") -> str:
         if word != _plain(word, keep_newlines=True):
             raise ValueError(f"no command line can carry {word[:40]!r}: make this clip again from Python")
     return shlex.join(words)
+
+
+def carried_on(provenance: Provenance) -> bool:
+    """Whether the file begins with another clip, whose last frames were given to the model."""
+    return '"extend"' in provenance.given
 
 
 def _words_of(options: str) -> list[str]:

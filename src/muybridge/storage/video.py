@@ -101,6 +101,48 @@ def mp4_writer(
             container.mux(stream.encode(None))
 
 
+class Measured(NamedTuple):
+    """What a video file was seen to hold: its frames, the seconds that they play, pixels of a frame as it is shown."""
+
+    frames: int
+    seconds: float
+    width: int
+    height: int
+
+
+def measure(path: AnyPath, most_samples: float = math.inf) -> Measured:
+    """Decodes a video to its end, a frame at a time, and keeps none: what is found is what `read_mp4` will read.
+
+    most_samples  numbers (3 a pixel) of all frames together that are too many to be read
+
+    ValueError if the file is missing, cut off, no video, or larger than that; of a picture that alone is too large,
+    only the header is read.
+    """
+    with _opened(path) as container:
+        stream = container.streams.video[0]
+        limit = min(most_samples / 3, 2**31 - 1)
+        stream.codec_context.options = {"max_pixels": str(int(limit))}  # a stream may change its size on the way
+        if stream.width * stream.height > limit:
+            raise ValueError(f"cannot read {path}: {_much(1, stream.width, stream.height)}: make it smaller")
+        times: list[float] = []
+        width = height = 0
+        for picture in container.decode(stream):
+            if not times:
+                turned = picture.rotation // 90 % 2
+                width, height = (picture.height, picture.width) if turned else (picture.width, picture.height)
+            times.append(picture.time if picture.pts is not None else math.nan)
+            if 3 * len(times) * width * height > most_samples:
+                much = _much(len(times), width, height)
+                raise ValueError(f"cannot read {path}: {much} or more: make it shorter or smaller")
+        stated = stream.average_rate
+    if not times:
+        raise ValueError(f"cannot read {path}: there is not one whole frame in it: give another file")
+    shown = np.array(times) - times[0]
+    rate = _even_rate(shown, float(stated) if stated else None)
+    seconds = len(times) / rate if rate is not None else float(shown[-1]) + 1 / _mean_rate(shown)
+    return Measured(len(times), seconds if len(times) > 1 else 0.0, width, height)
+
+
 def read_mp4(
     path: AnyPath,
     fps: float | None = None,
@@ -147,6 +189,10 @@ def read_duration(path: AnyPath) -> float | None:
     """Seconds that the file says it plays, None where it does not say. ValueError as in `read_mp4`."""
     with _opened(path) as container:
         return None if container.duration is None else container.duration / 1_000_000
+
+
+def _much(frames: int, width: int, height: int) -> str:
+    return f"it holds {frames} frame{'' if frames == 1 else 's'} of {width}x{height}, too much to be read"
 
 
 def _check(height: int, width: int, fps: float, crf: int) -> None:

@@ -7,16 +7,25 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from muybridge.serving.database import Job, State
-from muybridge.serving.desk import Asked, Maker, Reader, discard, file_url, submit
+from muybridge.serving.desk import (
+    Asked,
+    Maker,
+    Reader,
+    discard,
+    file_url,
+    footage_from,
+    footage_of_clip,
+    still_from,
+    submit,
+)
 from muybridge.serving.errors import Refusal, invalid, told_in
 from muybridge.serving.orders import Wish
-from muybridge.serving.stills import still_of
 
 NAME = "luma"
 _LARGEST = 4096
@@ -47,6 +56,21 @@ CONCEPTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Camera moves that our models have words for, and these words."""
+
+
+Mode = Literal[
+    "adhere_1",
+    "adhere_2",
+    "adhere_3",
+    "flex_1",
+    "flex_2",
+    "flex_3",
+    "reimagine_1",
+    "reimagine_2",
+    "reimagine_3",
+]
+STRENGTHS: Mapping[Mode, float] = MappingProxyType({mode: (i + 1) / 10 for i, mode in enumerate(get_args(Mode))})
+"""How far a video is changed: 0.1 in the first mode, 0.9 in the last."""
 
 
 class LumaError(BaseModel):
@@ -95,6 +119,25 @@ class Generation(BaseModel):
     callback_url: str | None = Field(default=None, max_length=5000)
 
 
+class Media(BaseModel):
+    """A file elsewhere."""
+
+    url: str = Field(min_length=1)
+
+
+class Modification(BaseModel):
+    """What `generations.video.modify` sends."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str = Field(default="ray-2", max_length=100)
+    media: Media
+    mode: Mode
+    prompt: str = ""
+    first_frame: Media | None = None
+    callback_url: str | None = Field(default=None, max_length=5000)
+
+
 @router.get("/ping")
 def ping(key: Reader) -> dict[str, str]:
     return {"message": "pong"}
@@ -108,16 +151,18 @@ def credits(server: Asked, key: Reader) -> dict[str, float]:
 @router.post("/generations", status_code=201)
 @router.post("/generations/video", status_code=201)
 def create(request: Request, server: Asked, key: Maker, body: Generation) -> dict[str, Any]:
+    """A clip; one whose frame0 is a generation is carried on by `duration`, in one file."""
     if body.loop:
         raise invalid("no model here loops a clip: leave loop out", "loop", "unsupported")
-    first, last = _ends(body)
+    first, earlier, last = _ends(body)
     wish = Wish(
         prompt=_with_concepts(body),
         model=body.model,
         seconds=_seconds(body.duration),
         size=_size(body),
-        still=None if first is None else still_of(first, server.settings, "keyframes.frame0"),
-        end=last is not None,
+        still=None if first is None else still_from(server, first, "keyframes.frame0.url"),
+        extend=None if earlier is None else footage_of_clip(server, key, earlier, "keyframes.frame0.id"),
+        last=None if last is None else still_from(server, last, "keyframes.frame1.url"),
     )
     echo = body.model_dump(exclude_none=True, exclude_defaults=True) | {"model": body.model}
     extra = {"model": body.model, "request": echo | {"generation_type": "video"}}
@@ -145,10 +190,27 @@ def listing(
 
 @router.post("/generations/image")
 @router.post("/generations/image/reframe")
-@router.post("/generations/video/modify")
 @router.post("/generations/video/reframe")
 def elsewhere(key: Maker) -> None:
-    raise invalid("no model here does this: generations/video is served", "generation_type", "unsupported")
+    raise invalid(
+        "no model here does this: generations/video and video/modify are served", "generation_type", "unsupported"
+    )
+
+
+@router.post("/generations/video/modify", status_code=201)
+def modify(request: Request, server: Asked, key: Maker, body: Modification) -> dict[str, Any]:
+    """A video made over, further with each mode."""
+    first = body.first_frame
+    wish = Wish(
+        prompt=body.prompt,
+        model=body.model,
+        video=footage_from(server, body.media.url, "media.url"),
+        strength=STRENGTHS[body.mode],
+        still=None if first is None else still_from(server, first.url, "first_frame.url"),
+    )
+    echo = body.model_dump(exclude_none=True, exclude_defaults=True) | {"generation_type": "modify_video"}
+    extra = {"model": body.model, "request": echo}
+    return answer(submit(request, key, [wish], NAME, extra=extra, callback_url=body.callback_url)[0])
 
 
 @router.post("/generations/{generation_id}/audio")
@@ -192,17 +254,20 @@ def error_body(refusal: Refusal) -> dict[str, Any]:
     return {"detail": refusal.message}
 
 
-def _ends(body: Generation) -> tuple[str | None, str | None]:
-    """The URLs of the first and the last picture."""
+def _ends(body: Generation) -> tuple[str | None, str | None, str | None]:
+    """The first picture's URL, or else the generation that is carried on; and the last picture's URL."""
     frames = body.keyframes or Keyframes()
-    urls: list[str | None] = []
     for name, frame in (("frame0", frames.frame0), ("frame1", frames.frame1)):
-        if frame is not None and frame.type == "generation":
-            raise invalid("no model here extends a clip: give an image", f"keyframes.{name}", "unsupported")
-        if frame is not None and not frame.url:
+        if frame is not None and frame.type == "image" and not frame.url:
             raise invalid("an image needs its url", f"keyframes.{name}.url")
-        urls.append(None if frame is None else frame.url)
-    return urls[0], urls[1]
+        if frame is not None and frame.type == "generation" and not frame.id:
+            raise invalid("a generation needs its id", f"keyframes.{name}.id")
+    if frames.frame1 is not None and frames.frame1.type == "generation":
+        said = "no model here makes what comes before a clip: give a generation as frame0 only"
+        raise invalid(said, "keyframes.frame1", "unsupported")
+    first, last = frames.frame0 or Keyframe(type="image"), frames.frame1
+    earlier = first.id if first.type == "generation" else None
+    return None if earlier else first.url, earlier, None if last is None else last.url
 
 
 def _with_concepts(body: Generation) -> str:

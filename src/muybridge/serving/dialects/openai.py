@@ -8,21 +8,34 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from starlette.datastructures import UploadFile
-from starlette.requests import ClientDisconnect
 
 from muybridge.serving.database import Job, Key, State
-from muybridge.serving.desk import Asked, Maker, Reader, discard, download, order, size_of, submit
+from muybridge.serving.desk import (
+    Asked,
+    Maker,
+    Reader,
+    discard,
+    download,
+    footage_of_clip,
+    order,
+    size_of,
+    still_from,
+    submit,
+)
 from muybridge.serving.errors import Refusal, invalid, told_in
+from muybridge.serving.footage import Footage, keep_footage
+from muybridge.serving.forms import checked, fields_of, schema_of
 from muybridge.serving.orders import LARGEST_SEED_ON_WIRE, MOST_FRAMES, Wish
 from muybridge.serving.server import Server
-from muybridge.serving.stills import keep_still, still_of
+from muybridge.serving.stills import keep_still
 
 NAME = "openai"
 DEFAULT_SIZE, DEFAULT_SECONDS, DEFAULT_MODEL = "720x1280", "4", "sora-2"
@@ -80,20 +93,30 @@ class CreateVideo(BaseModel):
     fps: float | None = Field(default=None, allow_inf_nan=False)
 
 
-_FORMS: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            kind: {"schema": CreateVideo.model_json_schema()} for kind in ("application/json", "multipart/form-data")
-        },
-    }
-}
+class EditVideo(BaseModel):
+    """What `videos.edit` sends beside the video, and how far the video is changed."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    prompt: str = Field(min_length=1)
+    model: str | None = None
+    strength: float | None = Field(default=None, allow_inf_nan=False)
 
 
-@router.post("/videos", openapi_extra=_FORMS)
+class ExtendVideo(BaseModel):
+    """What `videos.extend` sends beside the video: the seconds are those that are added."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    prompt: str = Field(min_length=1)
+    seconds: StrictStr
+    model: str | None = None
+
+
+@router.post("/videos", openapi_extra=schema_of(CreateVideo))
 async def create(request: Request, server: Asked, key: Maker) -> dict[str, Any]:
-    fields = await _fields(request)
-    body = _checked(fields)
+    fields = await fields_of(request)
+    body = checked(CreateVideo, fields, "input_reference")
     return await run_sync(_create, request, server, key, body, fields.get("input_reference"))
 
 
@@ -111,13 +134,25 @@ def listing(
     return {"object": "list", "data": page, "has_more": len(found) > limit, **ends}
 
 
-@router.post("/videos/edits")
-@router.post("/videos/extensions")
+@router.post("/videos/edits", openapi_extra=schema_of(EditVideo))
+async def edit(request: Request, server: Asked, key: Maker) -> dict[str, Any]:
+    """A video made over as the prompt says; which models can, GET /muybridge/v1/models tells."""
+    fields = await fields_of(request)
+    body = checked(EditVideo, fields, "video")
+    return await run_sync(_edit, request, server, key, body, fields.get("video"))
+
+
+@router.post("/videos/extensions", openapi_extra=schema_of(ExtendVideo))
+async def extend(request: Request, server: Asked, key: Maker) -> dict[str, Any]:
+    """A video, and what comes after it, in one file."""
+    fields = await fields_of(request)
+    body = checked(ExtendVideo, fields, "video")
+    return await run_sync(_extend, request, server, key, body, fields.get("video"))
+
+
 @router.post("/videos/characters")
 def unsupported(key: Maker) -> None:
-    raise invalid(
-        "no model here edits or extends videos or keeps characters: create and remix work", None, "unsupported"
-    )
+    raise invalid("no model here keeps characters: create, remix, edits and extensions work", None, "unsupported")
 
 
 @router.get("/videos/{video_id}")
@@ -141,18 +176,26 @@ def content(server: Asked, key: Reader, video_id: str, variant: str = "video") -
 
 @router.post("/videos/{video_id}/remix")
 def remix(request: Request, server: Asked, key: Maker, video_id: str, body: Remix) -> dict[str, Any]:
-    """The same clip under another sentence: same seed, size, length and first frame."""
+    """The same clip under another sentence: same seed, size, length, and what else it was made from."""
     source = _find(server, key, video_id)
     made = order(source)
     wish = Wish(
         prompt=body.prompt,
         model=made.model,
         negative=made.negative,
-        frames=made.frames,
+        frames=None if made.extend else made.frames,
+        seconds=(made.frames - made.known) / made.fps if made.extend else None,
         fps=made.fps,
         size=made.size,
         seed=made.seed,
         still=made.still,
+        last=made.last,
+        extend=made.extend,
+        video=made.video,
+        strength=made.strength,
+        mask=made.mask,
+        control=made.control,
+        camera=made.camera,
     )
     extra = source.extra | {"remixed_from": _public(source.id)}
     return answer(submit(request, key, [wish], NAME, extra=extra)[0])
@@ -218,6 +261,38 @@ def _create(request: Request, server: Server, key: Key, body: CreateVideo, refer
     return answer(submit(request, key, [wish], NAME, extra=extra)[0])
 
 
+def _edit(request: Request, server: Server, key: Key, body: EditVideo, video: Any) -> dict[str, Any]:
+    footage, source = _video(video, server, key)
+    wish = Wish(prompt=body.prompt, model=body.model, video=footage, strength=body.strength)
+    return _derived(request, server, key, wish, source)
+
+
+def _extend(request: Request, server: Server, key: Key, body: ExtendVideo, video: Any) -> dict[str, Any]:
+    footage, source = _video(video, server, key)
+    wish = Wish(prompt=body.prompt, model=body.model, seconds=_seconds(body.seconds), extend=footage)
+    return _derived(request, server, key, wish, source)
+
+
+def _derived(request: Request, server: Server, key: Key, wish: Wish, source: Job | None) -> dict[str, Any]:
+    """Made by the model that made the source, if it can and no other is asked for."""
+    if source is not None and wish.model is None:
+        offer = server.catalogue.offers.get(source.model)
+        wish = wish if offer is None or not offer.can(wish.given) else replace(wish, model=source.model)
+    extra = {} if source is None else {"remixed_from": _public(source.id)}
+    return answer(submit(request, key, [wish], NAME, extra=extra)[0])
+
+
+def _video(given: Any, server: Server, key: Key) -> tuple[Footage, Job | None]:
+    """A file, or a video that was made here, by {"id"}; that one's job, too."""
+    if isinstance(given, UploadFile):
+        return keep_footage(given.file.read(), server.settings, "video"), None
+    name = given.get("id") if isinstance(given, dict) else given
+    if not isinstance(name, str) or not name:
+        raise invalid("the video is neither a file nor the id of one made here: send one of these", "video")
+    job = _find(server, key, name)
+    return footage_of_clip(server, key, job.id, "video"), job
+
+
 def _seconds(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,4}", text):
         raise invalid(f"seconds are {text[:20]!r}: give a whole number, as text, such as '4'", "seconds")
@@ -235,47 +310,7 @@ def _still(reference: Any, server: Server) -> str:
         reference = reference.get("url")
     if not isinstance(reference, str):
         raise invalid("the image is neither a file nor an image_url: send one of these", "input_reference")
-    return still_of(reference, server.settings, "input_reference")
-
-
-async def _fields(request: Request) -> dict[str, Any]:
-    """The fields of a request, JSON or form; `a[b]` of a form becomes {"a": {"b": …}}."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
-            form = await request.form(max_files=8, max_fields=100)
-            return _nested(list(form.multi_items()))
-        content = json.loads(await request.body())
-    except ClientDisconnect as error:
-        raise invalid("the request was cut off") from error
-    except (ValueError, RecursionError) as error:
-        raise invalid("the body is neither JSON nor a form: send one of these") from error
-    if not isinstance(content, dict):
-        raise invalid('the body is no JSON object: send {"prompt": …}')
-    return content
-
-
-def _nested(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in items:
-        outer, bracket, inner = name.partition("[")
-        if bracket and isinstance(fields.setdefault(outer, {}), dict):
-            fields[outer][inner.rstrip("]")] = value
-        elif not bracket:
-            fields[name] = value
-    return fields
-
-
-def _checked(fields: dict[str, Any]) -> CreateVideo:
-    plain = {name: value for name, value in fields.items() if name != "input_reference"}
-    if isinstance(plain.get("seconds"), int):  # many clients send the number
-        plain["seconds"] = str(plain["seconds"])
-    try:
-        return CreateVideo.model_validate(plain)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        raise invalid(f"{name}: {first['msg']}", name or None) from error
+    return still_from(server, reference, "input_reference")
 
 
 def _find(server: Server, key: Key, video_id: str) -> Job:

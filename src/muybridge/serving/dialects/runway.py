@@ -14,21 +14,25 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from sqlalchemy import select
 
 from muybridge.serving.database import Entry, Job, Key, State, Upload, now
-from muybridge.serving.desk import Asked, Maker, Reader, base_url, discard, file_url, submit
+from muybridge.serving.desk import Asked, Maker, Reader, base_url, discard, file_url, footage_from, still_from, submit
 from muybridge.serving.errors import Refusal, invalid, missing, told_in
+from muybridge.serving.footage import Footage, keep_footage, kept_footage
 from muybridge.serving.orders import Wish
 from muybridge.serving.server import Server
-from muybridge.serving.stills import keep_still, still_of
+from muybridge.serving.stills import keep_still
 
 NAME = "runway"
 UPLOAD_LIVES = 24 * 3600.0
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+_VIDEO_ENDINGS = (".mp4", ".mov", ".m4v", ".webm", ".mkv")
+_VIDEO = "video-"
+"""What the id of an upload begins with if it is one of a video."""
+
 _DAY = 86_400.0
 _NO_LIMIT = 2**31 - 1
 """Version 5 of the library takes null for "no limit", version 4 wants a number."""
 
 _ELSEWHERE = (
-    "video_to_video",
     "video_upscale",
     "image_upscale",
     "video_to_hdr",
@@ -84,6 +88,14 @@ class Task(BaseModel):
     seed: StrictInt | None = Field(default=None, ge=0, le=4294967295)
 
 
+class VideoTask(Task):
+    """What `video_to_video` sends: the video is made over ("edit") or carried on ("extend", by `duration`)."""
+
+    videoUri: str = ""
+    promptVideo: str = ""
+    mode: str = Field(default="edit", pattern="^(edit|extend)$")
+
+
 class NewUpload(BaseModel):
     """The first step of an upload."""
 
@@ -112,6 +124,14 @@ def image_to_video(request: Request, server: Asked, key: Maker, body: Task) -> d
     return _begin(request, server, key, body)
 
 
+@router.post("/video_to_video")
+def video_to_video(request: Request, server: Asked, key: Maker, body: VideoTask) -> dict[str, Any]:
+    uri = body.videoUri or body.promptVideo
+    if not uri:
+        raise invalid("videoUri is missing: give a video", "videoUri")
+    return _begin(request, server, key, body, video=(body.mode, _footage(uri, server, key)))
+
+
 @router.post("/text_to_image")
 def text_to_image(request: Request, server: Asked, key: Maker, body: Task) -> dict[str, Any]:
     """A clip of one frame; its output is a JPEG."""
@@ -122,7 +142,9 @@ def text_to_image(request: Request, server: Asked, key: Maker, body: Task) -> di
 
 def _elsewhere(key: Maker) -> None:
     raise invalid(
-        "no model here does this: text_to_video, image_to_video and text_to_image are served", "model", "unsupported"
+        "no model here does this: text_to_video, image_to_video, video_to_video and text_to_image are served",
+        "model",
+        "unsupported",
     )
 
 
@@ -146,10 +168,12 @@ def delete(server: Asked, key: Maker, task_id: str) -> Response:
 
 @router.post("/uploads")
 def upload(request: Request, server: Asked, key: Maker, body: NewUpload) -> dict[str, Any]:
-    """Says where to post a picture, and what to call it afterwards."""
-    if not body.filename.lower().endswith(_ENDINGS):
-        raise invalid(f"{body.filename[-20:]!r} is no picture: no model here takes anything else", "filename")
-    made = Upload(id=str(uuid.uuid4()), key_id=key.id, token=secrets.token_urlsafe(24), still=None, created_at=now())
+    """Says where to post a picture or a video, and what to call it afterwards."""
+    if not body.filename.lower().endswith(_ENDINGS + _VIDEO_ENDINGS):
+        raise invalid(f"{body.filename[-20:]!r} is no picture or video: no model here takes anything else", "filename")
+    kind = _VIDEO if body.filename.lower().endswith(_VIDEO_ENDINGS) else ""
+    name, token = f"{kind}{uuid.uuid4()}", secrets.token_urlsafe(24)
+    made = Upload(id=name, key_id=key.id, token=token, still=None, created_at=now())
     with server.database.write() as session:
         session.add(made)
     fields = {"key": made.id, "token": made.token}
@@ -174,7 +198,11 @@ def receive(
     known = found is not None and key == found.id and secrets.compare_digest(found.token.encode(), token.encode())
     if found is None or not known or found.still is not None or found.created_at < now() - UPLOAD_LIVES:
         raise Refusal(403, "this form is not one that was given out here, or it has been used", "forbidden")
-    name = keep_still(file.file.read(), server.settings, "file")
+    content = file.file.read()
+    if found.id.startswith(_VIDEO):
+        name = keep_footage(content, server.settings, "file").name
+    else:
+        name = keep_still(content, server.settings, "file")
     with server.database.write() as session:
         session.get_one(Upload, found.id).still = name
     return Response(status_code=204)
@@ -261,8 +289,16 @@ def error_body(refusal: Refusal) -> dict[str, Any]:
     return {"error": refusal.message, "issues": [issue]}
 
 
-def _begin(request: Request, server: Server, key: Key, body: Task, still: bool = False) -> dict[str, Any]:
+def _begin(
+    request: Request,
+    server: Server,
+    key: Key,
+    body: Task,
+    still: bool = False,
+    video: tuple[str, Footage] | None = None,
+) -> dict[str, Any]:
     first, last = _pictures(body)
+    mode, footage = video or ("", None)
     wish = Wish(
         prompt=body.promptText,
         model=body.model,
@@ -272,7 +308,9 @@ def _begin(request: Request, server: Server, key: Key, body: Task, still: bool =
         size=None if body.ratio is None else _size(body.ratio),
         seed=body.seed,
         still=None if first is None else _still(first, server, key),
-        end=last is not None,
+        last=None if last is None else _still(last, server, key),
+        extend=footage if mode == "extend" else None,
+        video=footage if mode == "edit" else None,
     )
     extra: dict[str, Any] = {"model": body.model} | ({"still": True} if still else {})
     (job,) = submit(request, key, [wish], NAME, extra=extra)[:1]
@@ -292,14 +330,29 @@ def _pictures(body: Task) -> tuple[str | None, str | None]:
 
 
 def _still(uri: str, server: Server, key: Key) -> str:
-    if not uri.startswith("runway://"):
-        return still_of(uri, server.settings, "promptImage")
+    if uri.startswith("runway://"):
+        return _uploaded(uri, server, key, "promptImage", "")
+    return still_from(server, uri, "promptImage")
+
+
+def _footage(uri: str, server: Server, key: Key) -> Footage:
+    """An upload, a video from elsewhere, or the output of a task of this key, which need not be fetched."""
+    if uri.startswith("runway://"):
+        return kept_footage(_uploaded(uri, server, key, "videoUri", _VIDEO), server.settings)
+    return footage_from(server, uri, "videoUri")
+
+
+def _uploaded(uri: str, server: Server, key: Key, param: str, kind: str) -> str:
+    """The name under which an upload is kept. Refusal (400, 404) if it is not there, or of another kind."""
+    name = uri.removeprefix("runway://")
     with server.database.read() as session:
-        found = session.get(Upload, uri.removeprefix("runway://")[:64])
+        found = session.get(Upload, name[:64])
     if found is None or found.key_id != key.id or found.created_at < now() - UPLOAD_LIVES:
         raise missing("upload", uri)
+    if found.id.startswith(_VIDEO) != (kind == _VIDEO):
+        raise invalid(f"the upload is {'no ' if kind else 'a '}video: give {'a video' if kind else 'a picture'}", param)
     if found.still is None:
-        raise invalid("the upload has not arrived: post the file first", "promptImage")
+        raise invalid("the upload has not arrived: post the file first", param)
     return found.still
 
 
