@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from serving_server import png, prepare
+from serving_server import film, png, prepare
 from starlette.testclient import TestClient
 
 from muybridge.serving import engine
 from muybridge.serving.app import TELL, build_app
+from muybridge.serving.footage import keep_footage, kept_footage, local_footage
 from muybridge.serving.jobs import State
 from muybridge.serving.keys import create_key
 from muybridge.serving.orders import Order
@@ -102,7 +103,7 @@ def finished(api: TestClient, server: Server) -> str:
     assert job is not None
     order = Order.model_validate(job.order)
     made = engine.testcard(order, Nobody())
-    write_results(made, order, store_of(server.settings), server.settings.making, job_id, None, None)
+    write_results(made, order, store_of(server.settings), server.settings.making, job_id, None, {})
     server.jobs.end(job_id, State.SUCCEEDED)
     return job_id
 
@@ -129,10 +130,13 @@ def test_clips_come_from_the_bucket_whole_and_in_ranges(api: TestClient, buckete
     remove_results(store_of(bucketed.settings), job_id)
 
 
-def test_a_still_is_found_on_another_machine(bucketed: Server, tmp_path: Path) -> None:
+def test_what_was_handed_in_is_found_on_another_machine(bucketed: Server, tmp_path: Path) -> None:
     name = keep_still(png(), bucketed.settings)
     other = bucketed.settings.model_copy(update={"home": tmp_path / "other"})
     assert local_still(name, other).read_bytes() == local_still(name, bucketed.settings).read_bytes()
+    video = keep_footage(film(), bucketed.settings)
+    assert local_footage(video.name, other).read_bytes() == film()
+    assert kept_footage(video.name, other) == video
     with pytest.raises(OSError, match="gone"):
         local_still("0" * 64, other)
 
@@ -152,7 +156,7 @@ def test_a_store_that_is_down_is_a_503_and_nothing_is_accepted(
     ):
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
         assert "127.0.0.1" not in answer.text
-    assert not list(bucketed.settings.stills.glob("*.png"))
+    assert not list((bucketed.settings.home / "stills").glob("*.png"))
     monkeypatch.undo()
     assert api.get(f"{CLIPS}/{job_id}/content").status_code == 200
     assert api.post("/muybridge/v1/images", files=still).status_code == 201
@@ -160,7 +164,7 @@ def test_a_store_that_is_down_is_a_503_and_nothing_is_accepted(
 
 def test_stills_that_cannot_be_written_are_no_fault_of_the_client(tmp_path: Path) -> None:
     (tmp_path / "stills").write_text("no folder")
-    with pytest.raises(OSError, match="cannot write"):
+    with pytest.raises(OSError, match="stills"):
         keep_still(png(), ServerSettings(home=tmp_path))
 
 
