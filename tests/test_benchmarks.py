@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_checkpoint import child_environment
+from tiny_checkpoint import build_causal_model, child_environment
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 needs_diffusers = pytest.mark.skipif(importlib.util.find_spec("diffusers") is None, reason="diffusers is not installed")
@@ -40,6 +40,24 @@ def test_drift(tiny_model: Path, tmp_path: Path) -> None:
     assert run["same"][0]
     assert run["frames_s"] > 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.0.png", "figures.json"]
+
+
+def test_streaming(tmp_path: Path) -> None:
+    model = build_causal_model(tmp_path / "causal")
+    options = ["--model", str(model), "--sizes", "32", "--engines", "torch", "--seconds", "0.2", "--turns", "2"]
+    found = figures("streaming.py", *options, folder=tmp_path)
+    assert [one["pipelined"] for one in found["streams"]] == [False, True]
+    assert found["streams"][0]["times_torch_in_turn"] == 1
+    assert all(one["frames_a_second"] > 0 and len(one["rates"]) == 2 for one in found["streams"])
+    assert len(found["memory_mebibytes"]) == 2
+
+
+def test_realtime(tiny_model: Path, tmp_path: Path) -> None:
+    options = ["--model", str(tiny_model), "--engine", "torch", "--size", "48x32", "--frames", "9", "--rounds", "1"]
+    found = figures("realtime.py", *options, folder=tmp_path)
+    assert [*found["seconds"]] == ["words", "steps", "decoding", "watermark", "MP4", "signature"]
+    assert found["clip_seconds"] >= sum(found["seconds"].values()) * 0.999
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json"]
 
 
 @needs_diffusers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -139,6 +140,15 @@ def test_the_prompt_may_change_while_it_runs(model: Model) -> None:
     with pytest.raises(ValueError, match="holds what is no text"):
         other.prompt = "\0"
     assert other.prompt == "a blue box"
+
+
+def test_pipelined_frames_are_those_made_in_turn(model: Model) -> None:
+    in_turn = np.concatenate(list(islice(model.stream(CONDITION, 7), 5)))
+    running = model.stream(CONDITION, 7, pipelined=True)
+    assert np.array_equal(np.concatenate(list(islice(running, 5))), in_turn)
+    before = threading.active_count()
+    running.close()
+    assert threading.active_count() == before - 1
 
 
 def test_a_still_begins_the_stream(model: Model) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from muybridge.backends.tuning import PLAIN, TUNED, Tuning
 from muybridge.conditioning.familiarity import doubts
 from muybridge.conditioning.text import pad
 from muybridge.engines.engine import Engine
+from muybridge.sampler.ahead import ahead
 from muybridge.sampler.drafts import begun, drafted
 from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
 from muybridge.sampler.stream import stream
@@ -121,15 +122,17 @@ class Model:
     def sample(self, condition: Condition, seeds: Sequence[int], settings: Settings) -> Iterator[Event]:
         """The sampler's events, the last of which holds the finished latent. Stop iterating to cancel."""
         self.check(condition)
-        yield from self.steps(*self.streams(condition, len(seeds)), settings, seeds)
+        yield from self.steps(*self.streams(condition, len(seeds), settings.guidance != 1), settings, seeds)
 
-    def streams(self, condition: Condition, clips: int = 1) -> tuple[Streams, Streams]:
-        """What so many clips of a condition are made from: it, and what guidance leads away from."""
+    def streams(self, condition: Condition, clips: int = 1, guided: bool = True) -> tuple[Streams, Streams | None]:
+        """What so many clips of a condition are made from: it, and what guidance leads away from, if there is any."""
         with self._precision():
             negative = replace(condition, prompt=condition.negative)
-            return self.encode([condition] * clips), self.encode([negative] * clips)
+            return self.encode([condition] * clips), self.encode([negative] * clips) if guided else None
 
-    def steps(self, streams: Streams, negative: Streams, settings: Settings, seeds: Sequence[int]) -> Iterator[Event]:
+    def steps(
+        self, streams: Streams, negative: Streams | None, settings: Settings, seeds: Sequence[int]
+    ) -> Iterator[Event]:
         """The sampler's events for streams that are there already, a seed for each of their clips."""
         self.check_solver(settings)
         with self._precision():
@@ -138,12 +141,16 @@ class Model:
             else:
                 yield from sample(self._denoise, streams, negative, settings, seeds)
 
-    def stream(self, condition: Condition, seed: int = 0, settings: Settings | None = None) -> Stream:
+    def stream(
+        self, condition: Condition, seed: int = 0, settings: Settings | None = None, pipelined: bool = False
+    ) -> Stream:
         """A clip that is shown while it is made, and has no end; the condition's `frames` are not asked for.
+
+        pipelined  what comes next is made in a thread of its own while this is decoded and used
 
         ValueError for what this model cannot make.
         """
-        return Stream(self, condition, seed, settings or self.settings)
+        return Stream(self, condition, seed, settings or self.settings, pipelined)
 
     @torch.inference_mode()
     def encode(self, conditions: Sequence[Condition]) -> Streams:
@@ -254,12 +261,15 @@ class Model:
 class Stream:
     """A clip while it is made: iterate for its frames, uint8 (t h w 3), as many at a time as a latent frame stands for.
 
-    The first comes alone, then four at a time. `prompt` may be set at any time, and the next frames follow it. What is
-    remembered does not grow, however long the stream is. A causal model makes its frames one by one; others make them
-    window by window.
+    The first comes alone, then four at a time. A causal model makes its frames one by one; others make them window by
+    window. `prompt` may be set at any time, and what is made from then on follows it; if the stream is pipelined, what
+    is begun already does not, so its frames then depend on when that was. What is remembered does not grow, however
+    long the stream is. `close` ends it.
     """
 
-    def __init__(self, model: Model, condition: Condition, seed: int, settings: Settings) -> None:
+    def __init__(
+        self, model: Model, condition: Condition, seed: int, settings: Settings, pipelined: bool = False
+    ) -> None:
         given = 1 if condition.prefix is None else max(1, len(condition.prefix))
         self.model, self.condition, self.settings = model, replace(condition, frames=given), settings
         model.check(self.condition)
@@ -269,17 +279,24 @@ class Stream:
         self._carry: Carry | None = None
         if model.transformer.config.causal:
             self._words = self._read(condition.prompt)
-            self._latents = stream(self._denoise, known, settings, seed)
+            latents = stream(self._denoise, known, settings, seed)
         else:
-            self._latents = self._windows(known, seed, self._recent())
+            latents = self._windows(known, seed, self._recent())
+        self._latents = ahead(latents) if pipelined else latents
 
     def __iter__(self) -> Stream:
         return self
 
     def __next__(self) -> UInt8[np.ndarray, "t h w 3"]:
+        latent = next(self._latents)
         with self.model._precision(), torch.inference_mode():
-            video, self._carry = self.model._decoder.decode(next(self._latents), self._carry)
+            video, self._carry = self.model._decoder.decode(latent, self._carry)
         return to_uint8(video[0].float())
+
+    def close(self) -> None:
+        """Ends the stream; a frame that is being made is waited for."""
+        if isinstance(self._latents, Generator):
+            self._latents.close()
 
     @property
     def prompt(self) -> str:
@@ -313,21 +330,26 @@ class Stream:
             known = self._window(known, seed, frames=1)
         yield from windows(self._window, known, recent, seed)
 
+    @torch.inference_mode()
     def _window(
         self, shown: Float[Tensor, "1 k c h w"], seed: int, frames: int | None = None
     ) -> Float[Tensor, "1 n c h w"]:
         """A clip of so many frames, or of as many as the model learnt from, that begins with what is shown."""
         length = frames or int(self.model.config["trained"]["frames"])
-        both = self.model.streams(replace(self.condition, prefix=None, frames=length))
-        streams, negative = (begun(each, shown) for each in both)
-        *_, last = self.model.steps(streams, negative, self.settings, [seed])
+        guided = self.settings.guidance != 1
+        streams, negative = self.model.streams(replace(self.condition, prefix=None, frames=length), guided=guided)
+        unwanted = None if negative is None else begun(negative, shown)
+        *_, last = self.model.steps(begun(streams, shown), unwanted, self.settings, [seed])
         assert isinstance(last, Sampled), last
         return last.latent.frames
 
     def _denoise(
         self, latent: Tensor, level: Tensor, carry: Carry, *, span: Tensor | None = None, remember: bool = False
     ) -> tuple[Tensor, Carry]:
-        return advance(self.model.transformer, latent, level, self._words, self._fps, carry, span, remember)
+        if self.model.engine is not None:
+            return self.model.engine.advance(latent, level, self._words, self._fps, carry, span, remember)
+        with self.model._precision():  # of the thread that this runs in
+            return advance(self.model.transformer, latent, level, self._words, self._fps, carry, span, remember)
 
 
 def load(

@@ -72,7 +72,9 @@ class OpenModel(Model):
         """ValueError for a setting that its pipeline would ignore."""
         self.pipeline.check_settings(settings)
 
-    def stream(self, condition: Condition, seed: int = 0, settings: Settings | None = None) -> Stream:
+    def stream(
+        self, condition: Condition, seed: int = 0, settings: Settings | None = None, pipelined: bool = False
+    ) -> Stream:
         """Models of others make whole clips."""
         raise ValueError(
             f"{self.name} cannot stream, it makes whole clips: leave streaming off, or take a causal model"

@@ -105,8 +105,8 @@ def _loaded(
     known = len(made.state_dict())
     if part != "vae" and given > known:  # diffusers leaves out what it does not know, without a word
         raise ValueError(
-            f"the {part} in {single.path} holds {given} tensors, that of {base.folder} {known}: name its own model with "
-            "--base"
+            f"the {part} in {single.path} holds {given} tensors, that of {base.folder} {known}: name its own model "
+            "with --base"
         )
     _narrow(made, dtype)
     return made

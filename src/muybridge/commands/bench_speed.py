@@ -21,7 +21,7 @@ from muybridge.types import Condition, Latent, Sampled, Streams
 
 PROMPT = "a small red ball rolls behind a tall blue box while the camera pans right"
 
-Said = tuple[Streams, Streams]
+Said = tuple[Streams, Streams | None]
 
 
 def speed(model: str, rounds: int, steps: int | None, device: str | None, json: Path | None) -> None:
@@ -50,7 +50,7 @@ def parts_of(model: Model, condition: Condition, settings: Settings, file: Path)
     """A model's stages for one clip, which is written to `file`."""
 
     def text() -> Said:
-        return model.streams(condition)
+        return model.streams(condition, guided=settings.guidance != 1)
 
     def steps(said: Said) -> Iterator[Latent | None]:
         """Once a step; the last time, the latent."""

@@ -17,7 +17,7 @@ from muybridge.commands.given import Given, filled
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of, size_of
 from muybridge.commands.progress import Bar
 from muybridge.conditioning.vocabulary import LONGEST_PROMPT
-from muybridge.engines.kinds import TORCH
+from muybridge.engines.kinds import CLIP, TORCH
 from muybridge.generate import Clip, Model, load
 from muybridge.sampler.sample import Settings
 from muybridge.storage import checkpoint, credentials
@@ -198,8 +198,19 @@ def fast_of(name: str) -> str:
     )
 
 
-def take_engine(model: Model, asked: str | None, settings: Settings, notes: Console) -> None:
-    """Has the model run by the engine asked for; by default by what `--engine auto` found best here earlier."""
+def take_engine(
+    model: Model,
+    asked: str | None,
+    settings: Settings,
+    notes: Console,
+    names: Sequence[str] = CLIP,
+    threads: int | None = None,
+) -> None:
+    """Has the model run by the engine asked for; by default by what `--engine auto` found best here earlier.
+
+    names    of the parts that it has to run
+    threads  that each of them may take; as torch has them unless said
+    """
     others = isinstance(model, OpenModel)
     if others and asked not in (None, TORCH):
         raise ValueError(f"--engine is for models of Muybridge, and {model.name} is one of others: leave it out")
@@ -212,7 +223,12 @@ def take_engine(model: Model, asked: str | None, settings: Settings, notes: Cons
         return
     with notes.status(f"preparing {kind} for {model.name}: a minute the first time") as status:
         model.engine = chosen(
-            model, kind, settings, hear=lambda engine: status.update(f"trying {model.name} with {engine}, once")
+            model,
+            kind,
+            settings,
+            hear=lambda engine: status.update(f"trying {model.name} with {engine}, once"),
+            threads=threads,
+            names=names,
         )
 
 

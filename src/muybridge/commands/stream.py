@@ -5,10 +5,11 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from rich.console import Console, Group
 from rich.live import Live
@@ -28,6 +29,7 @@ from muybridge.commands.generate import (
 )
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of
 from muybridge.commands.progress import WIDEST, picture
+from muybridge.engines.kinds import STREAM
 from muybridge.storage import watermark
 from muybridge.storage.provenance import Provenance, to_metadata, to_plain_metadata
 from muybridge.storage.publish import marked, sign
@@ -49,9 +51,10 @@ def run(wish: Wish) -> None:
     model = opened(wish, notes)
     endless = replace(wish, seconds=None)
     condition, settings = condition_of(endless, model), settings_of(wish, model.settings)
-    take_engine(model, wish.engine, settings, notes)
+    half = max(1, torch.get_num_threads() // 2)  # the transformer and the decoder work side by side
+    take_engine(model, wish.engine, settings, notes, STREAM, half)
     still = None if wish.image is None else wish.image.read_bytes()
-    stream = model.stream(condition, seed, settings)
+    stream = model.stream(condition, seed, settings, pipelined=True)
     length = 0 if wish.seconds is None else frames_of(wish.seconds, condition.fps)
     for sentence in [*warnings(endless, condition, model), *unread(wish, settings)]:
         notes.print(f"note: {sentence}", markup=False, style="yellow", soft_wrap=True)
@@ -60,6 +63,8 @@ def run(wish: Wish) -> None:
     texts = to_metadata(made) if wish.disclose else to_plain_metadata(made)
     sheet, began, count = Sheet(), time.perf_counter(), 0
     with (
+        _threads(half),
+        closing(stream),
         _stopped() as stopped,
         Screen(notes, condition.fps) as screen,
         mp4_writer(output, condition.height, condition.width, condition.fps, texts) as append,
@@ -155,6 +160,17 @@ class Screen:
         rate = count / (time.perf_counter() - self.began)
         said = Text(f"{count / self.fps:.1f} s made, {rate:.1f} frames a second; Ctrl-C ends the clip")
         self.live.update(Group(picture(frame, min(WIDEST, self.console.width - 1, frame.shape[1])), said))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Inside, PyTorch takes so many for each thing that it does."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from muybridge.engines.engine import Engine, Function
-from muybridge.engines.kinds import AUTO, TORCH, Runnable, default_folder, eager, kind_of, make, present
+from muybridge.engines.kinds import AUTO, CLIP, STREAM, TORCH, Runnable, default_folder, eager, kind_of, make, present
 from muybridge.engines.parts import Sizes
 from muybridge.sampler.sample import Settings
 from muybridge.storage.atomic import new_file
@@ -64,8 +64,13 @@ def chosen(
     settings: Settings,
     folder: Path | None = None,
     hear: Callable[[str], None] = lambda engine: None,
+    threads: int | None = None,
+    names: Sequence[str] = CLIP + STREAM,
 ) -> Engine | None:
     """The engine that was asked for; for "auto" the fastest, sampling so, that is exact enough. None if it is PyTorch.
+
+    threads  that it may take, for each of its parts; as torch has them unless said
+    names    of the parts that will be asked for
 
     ValueError for what is no engine, ModuleNotFoundError for what is not installed.
     """
@@ -75,7 +80,7 @@ def chosen(
             return None
         trials = remembered(model, folder) or rehearse(model, folder, hear)
         kind = fastest(trials, evaluations(settings))
-    return None if kind == TORCH else make(model, kind_of(kind, model.dtype), folder)
+    return None if kind == TORCH else make(model, kind_of(kind, model.dtype), folder, threads, names)
 
 
 def evaluations(settings: Settings) -> int:
@@ -108,12 +113,12 @@ def rehearse(
     hear  is told which one is being tried
     """
     exact, sizes = eager(model), sizes_of(model)
-    inputs = {name: part.example(sizes) for name, part in exact.parts.items()}
+    inputs = {name: exact.parts[name].example(sizes) for name in CLIP}
     wanted = {name: exact.functions[name](given)[0] for name, given in inputs.items()}
     trials = []
     for kind in (TORCH, *present()):
         hear(kind)
-        engine = eager(model, model.dtype) if kind == TORCH else make(model, kind, folder)
+        engine = eager(model, model.dtype) if kind == TORCH else make(model, kind, folder, names=CLIP)
         trials.append(_trial(kind, engine, inputs, wanted))
     with new_file(_file(model, folder)) as temporary:
         said = {"machine": machine(), "sizes": dict(sizes), "trials": [asdict(trial) for trial in trials]}

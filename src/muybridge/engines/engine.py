@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from muybridge.engines.parts import AFTER, BEFORE, Part, extent, shape_of
+from muybridge.engines.streaming import OWN, PAST, nothing_held, rolled
+from muybridge.transformer.streaming import Words
 from muybridge.types import TEMPORAL_STRIDE, Carry, Streams
 
 Function: TypeAlias = Callable[[Sequence[Tensor]], list[Tensor]]
@@ -43,6 +45,34 @@ class Engine:
             inputs.append(torch.zeros_like(level) if span is None else span)
         (velocity,) = self.functions["transformer"]([x.float() for x in inputs])
         return velocity
+
+    def advance(
+        self,
+        latent: Tensor,
+        level: Tensor,
+        words: Words,
+        fps: Tensor,
+        carry: Carry,
+        span: Tensor | None = None,
+        remember: bool = False,
+    ) -> tuple[Float[Tensor, "b 1 c h w"], Carry]:
+        """As `transformer.streaming.advance`, a frame at a time. The carry has another form: its size never changes."""
+        assert words.mask is None, "padding among the words"
+        part = self.parts["advance"]
+        sizes = {"batch": len(latent), "height": latent.shape[3], "width": latent.shape[4]}
+        past = carry or nothing_held(part, sizes)
+        known = level.new_full(level.shape, float(remember or bool(carry)))
+        given = {"latent": latent, "level": level, "gist": words.gist, "fps": fps, "held": past["held"], "known": known}
+        given["span"] = torch.zeros_like(level) if span is None else span
+        given["anchor"] = latent if remember or not carry else carry.get("anchor", latent)
+        for kind, read in (("keys", words.keys), ("values", words.values)):
+            given |= {f"words.{kind}.{layer}": x for layer, x in enumerate(read)}
+        given |= {PAST + name: x for name, x in past.items()}
+        velocity, *new = self.functions["advance"]([given[name].float() for name in part.inputs])
+        if not remember:
+            return velocity, carry
+        own = dict(zip((name.removeprefix(OWN) for name in part.outputs if name.startswith(OWN)), new, strict=True))
+        return velocity, rolled(part, past, own) | {"anchor": latent}
 
     def words(self, ids: Tensor) -> Float[Tensor, "b n d"]:
         """The tokens of a prompt's ids."""

@@ -17,6 +17,7 @@ from muybridge.engines.engine import Engine, Function
 from muybridge.engines.kinds import Runnable
 from muybridge.engines.parts import BEFORE, Part, Sizes, parts_of
 from muybridge.engines.readme import readme
+from muybridge.engines.streaming import parts_of_a_stream
 from muybridge.storage.atomic import new_folder
 
 KIND = "muybridge.export"
@@ -65,6 +66,7 @@ def export(
     """
     check_target(target, precision)
     parts = parts_of(model.text, model.transformer, model.autoencoder, model.witness)
+    parts |= parts_of_a_stream(model.transformer, model.text.config.queries)
     with new_folder(folder, replaceable=_is_export) as temporary:
         functions = {name: _write(part, temporary, target, precision) for name, part in parts.items()}
         differences = [difference(part, functions[name], sizes) for name, part in parts.items()]
@@ -114,6 +116,8 @@ def config_of(
         "channels": model.autoencoder.config.channels,
         "spans": model.transformer.config.spans,
         "causal": model.transformer.config.causal,
+        "window": model.transformer.config.window,
+        "sink": model.transformer.config.sink,
         "parts": {
             name: {
                 "file": name + ENDINGS[target],

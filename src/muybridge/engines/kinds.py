@@ -14,6 +14,7 @@ from muybridge.conditioning.text import TextEncoder
 from muybridge.conditioning.witness import Witness
 from muybridge.engines.engine import Engine, Function
 from muybridge.engines.parts import Part, parts_of
+from muybridge.engines.streaming import parts_of_a_stream
 from muybridge.sampler.sample import Settings
 from muybridge.storage.atomic import new_file
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
@@ -27,8 +28,8 @@ KINDS = {
 }
 """The engines beside PyTorch, each with the package that it needs."""
 
-RUN = ("transformer", "decoder")
-"""The parts that take the time. Words and stills are read by PyTorch, once a clip."""
+CLIP, STREAM = ("transformer", "decoder"), ("advance", "decoder")
+"""The parts that take the time of a clip and of a stream. Words and stills are read by PyTorch, once."""
 
 
 class Runnable(Protocol):
@@ -75,14 +76,22 @@ def kind_of(asked: str, dtype: torch.dtype) -> str:
     return kind
 
 
-def make(model: Runnable, kind: str, folder: Path | None = None, threads: int | None = None) -> Engine:
+def make(
+    model: Runnable,
+    kind: str,
+    folder: Path | None = None,
+    threads: int | None = None,
+    names: Sequence[str] = CLIP + STREAM,
+) -> Engine:
     """The engine of that full name for a model. The graphs are made once (about a minute), then read from `folder`.
+
+    names  of the parts that will be asked for
 
     ValueError for a model on a GPU, where PyTorch is what there is.
     """
     if model.device.type != "cpu":
         raise ValueError(f"the engine {kind} runs on CPUs, the model is on {model.device}: take --engine torch")
-    parts = _parts(model)
+    parts = {name: part for name, part in _parts(model).items() if name in names}
     home = (folder or default_folder()) / model.hash
     return Engine(kind, parts, {name: _function(part, kind, home, threads) for name, part in parts.items()})
 
@@ -95,7 +104,8 @@ def eager(model: Runnable, dtype: torch.dtype = torch.float32) -> Engine:
 
 def _parts(model: Runnable) -> dict[str, Part]:
     found = parts_of(model.text, model.transformer, model.autoencoder)
-    return {name: found[name] for name in RUN}
+    found |= parts_of_a_stream(model.transformer, model.text.config.queries)
+    return {name: found[name] for name in (*CLIP, "advance") if name in found}
 
 
 def _function(part: Part, kind: str, home: Path, threads: int | None) -> Function:

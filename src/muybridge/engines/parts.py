@@ -10,7 +10,7 @@
 
 Decoder and encoder work on chunks. Where a clip begins, what was before is zeros; the first latent frame then decodes
 to four pixel frames of which only the last is shown, and the first pixel frame is encoded four times over. That is how
-one graph does whole clips and streams alike.
+one graph does whole clips and streams alike. Models that stream have two more, see `engines/streaming.py`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from muybridge.transformer.model import VideoTransformer
 from muybridge.types import TEMPORAL_STRIDE, Carry, Streams
 
 Axes: TypeAlias = tuple[int | str, ...]
-"""A shape: numbers where an axis is fixed, else "frames", or "8*height" for eight times as many. Height, width and
-frames are those of the latent."""
+"""A shape: numbers where an axis is fixed, else "frames", or "8*height" for eight times as many, "height/2" for half.
+Height, width and frames are those of the latent."""
 
 Sizes: TypeAlias = Mapping[str, int]
 """How long the axes that are not fixed are: batch, frames, height, width, words."""
@@ -65,6 +65,8 @@ class Part:
             return torch.rand(shape, generator=generator)
         if name == "known":
             return (torch.arange(shape[1]) == 0).expand(shape).float()
+        if name == "held":
+            return (torch.arange(shape[1]) < shape[1] - 1).expand(shape).float()
         if name == "fps":
             return torch.full(shape, 15.0)
         if name == "pixels":
@@ -150,11 +152,12 @@ def shape_of(axes: Axes, sizes: Sizes) -> tuple[int, ...]:
 
 
 def extent(axis: int | str, sizes: Sizes) -> int:
-    """How long one axis is: 3, "height" or "8*height"."""
+    """How long one axis is: 3, "height", "8*height" or "height/2"."""
     if isinstance(axis, int):
         return axis
-    factor, _, name = axis.rpartition("*")
-    return int(factor or 1) * sizes[name]
+    factor, _, rest = axis.rpartition("*")
+    name, _, divisor = rest.partition("/")
+    return int(factor or 1) * sizes[name] // int(divisor or 1)
 
 
 def _text(encoder: TextEncoder) -> Part:

@@ -34,6 +34,19 @@ A still as first frame: repeat it four times, run `encoder` with zeros for `befo
 of x from the start on, at level 0 all the way, and does not move.
 """
 
+STREAM = """
+## Frames without an end
+
+1. `read` turns the tokens of the prompt into `words.*`, once; their mean is `gist`.
+2. `advance` makes one latent frame at a time: a frame of noise x, the levels as above, x += h * v. The past has
+   {window} places; `held` is 1 for those that hold a frame, and where a stream begins all of it is zeros. `anchor`
+   (models that have it) is the last frame that was remembered, and `known` is 1, 0 if there is none.
+3. Then once more with the finished frame at level {context_noise}, span 0, itself as `anchor` and `known` 1: `own.*`
+   goes into the next place of `past.*`. When all are taken, the oldest frame but the first {sink} goes, and later ones
+   move up.
+4. `decoder` turns each latent frame into pixels, four frames of them, one for the first.
+"""
+
 
 def readme(config: Mapping[str, Any]) -> str:
     """What the folder says of itself."""
@@ -42,7 +55,8 @@ def readme(config: Mapping[str, Any]) -> str:
         for part in config["parts"].values()
     )
     errors = ", ".join(f"{name} {found['relative']:.1e}" for name, found in config["differences"].items())
-    return PAGE.format(rows=rows, errors=errors, **config)
+    page = PAGE + STREAM if config["causal"] else PAGE
+    return page.format(rows=rows, errors=errors, context_noise=config["sampling"]["context_noise"], **config)
 
 
 def _shapes(named: Mapping[str, list[int | str]]) -> str:

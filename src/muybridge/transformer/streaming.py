@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from muybridge.transformer.blocks import JointBlock
@@ -72,28 +72,61 @@ def advance(
     rows, columns = transformer.rows_columns(latent)
     size, t = rows * columns, latent.shape[1]
     past = carry["keys.0"].shape[2] // size if carry else 0
-    modulation, hidden = transformer.level(level, words.gist, span)
-    turns = rotations(positions(past + t, rows, columns, fps), transformer.config.head)
-    before, turn = [(cos, sin) for cos, sin in zip(*(x.tensor_split([past * size], dim=2) for x in turns), strict=True)]
-    mask = _mask(t, past, size, words)
-    frames, after = transformer.embed(latent), dict(carry)
+    anchor = None
     if transformer.config.anchored and (remember or carry):
-        frames = frames + transformer.anchor(latent if remember else carry["anchor"])
-    if transformer.config.anchored and remember:
+        anchor = transformer.anchor(latent if remember else carry["anchor"])
+    mask = _mask(t, past, size, words)
+    velocity, new = following(transformer, latent, level, words, fps, carry, past, span, anchor, mask)
+    if not remember:
+        return velocity, dict(carry)
+    after = {
+        name: _rolled(torch.cat([*([carry[name]] if carry else []), own], dim=2), size, transformer.config)
+        for name, own in new.items()
+    }
+    if transformer.config.anchored:
         after["anchor"] = latent[:, -1:]
+    return velocity, after
+
+
+def following(
+    transformer: VideoTransformer,
+    latent: Float[Tensor, "b t c h w"],
+    level: Float[Tensor, "b t"],
+    words: Words,
+    fps: Float[Tensor, " b"],
+    before: Carry,
+    past: int,
+    span: Float[Tensor, "b t"] | None,
+    anchor: Float[Tensor, "b #t s d"] | None,
+    mask: Bool[Tensor, "#b 1 #n m"] | None,
+    when: Int[Tensor, "b f"] | None = None,
+) -> tuple[Float[Tensor, "b t c h w"], Carry]:
+    """Velocity of frames that follow `past` ones, and the keys and values that they would be remembered by.
+
+    before  keys and values of the past frames, as in a Carry
+    anchor  what the frames nearest to them add to their tokens
+    mask    which of words, past and own tokens they may attend to; None: all
+    when    positions in time of past and own frames; None: they follow one another
+    """
+    rows, columns = transformer.rows_columns(latent)
+    earlier = past * rows * columns
+    modulation, hidden = transformer.level(level, words.gist, span)
+    turns = rotations(positions(past + latent.shape[1], rows, columns, fps, when), transformer.config.head)
+    back, turn = tuple(x[:, :, :earlier] for x in turns), tuple(x[:, :, earlier:] for x in turns)
+    frames = transformer.embed(latent)
+    if anchor is not None:
+        frames = frames + anchor
+    new: Carry = {}
     for i, block in enumerate(_blocks(transformer)):
         seen = words.keys[i], words.values[i]
-        if carry:
+        if past:
             seen = (
-                torch.cat([seen[0], rotate(carry[f"keys.{i}"], before)], dim=2),
-                torch.cat([seen[1], carry[f"values.{i}"]], dim=2),
+                torch.cat([seen[0], rotate(before[f"keys.{i}"], (back[0], back[1]))], dim=2),
+                torch.cat([seen[1], before[f"values.{i}"]], dim=2),
             )
-        frames, (keys, values) = block.advance(frames, modulation, turn, seen, mask)
-        if remember:
-            for name, new in ((f"keys.{i}", keys), (f"values.{i}", values)):
-                old = [carry[name]] if carry else []
-                after[name] = _rolled(torch.cat([*old, new], dim=2), size, transformer.config)
-    return transformer.project(frames, hidden, rows), after
+        frames, (keys, values) = block.advance(frames, modulation, (turn[0], turn[1]), seen, mask)
+        new |= {f"keys.{i}": keys, f"values.{i}": values}
+    return transformer.project(frames, hidden, rows), new
 
 
 def _blocks(transformer: VideoTransformer) -> Iterator[JointBlock]:
