@@ -19,6 +19,7 @@ WRITES = {
     "generate_text": ["clip.mp4", "clip.png"],
     "inspect_clip": ["again.mp4", "made.mp4"],
     "simulate_worlds": [f"world-{seed}.{kind}" for seed in range(3) for kind in ("mp4", "png")],
+    "stream": ["stream.mp4", "stream.png"],
     "train_tiny": ["toy", "toy.mp4"],
     "variants": [*(f"variant-{seed}.mp4" for seed in range(4)), "variants.mp4", "variants.png"],
     "watch_sampling": ["sampling.png"],

@@ -374,7 +374,7 @@ def export(
 
 @app.command
 def lab(
-    model: str = "nano",
+    model: str = "nano-fast",
     folder: Annotated[Path | None, arg(aliases=["-o"])] = None,
     port: int = 8643,
     open: bool = False,  # noqa: A002 (what the option is called)
