@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from test_backends_families import noise
+from tiny_checkpoint import build_causal_model
 from tiny_models import drawn
 
 import muybridge
@@ -112,6 +113,33 @@ def test_weights_can_be_narrower(written: Path) -> None:
         for dtype in (torch.float32, torch.bfloat16)
     )
     assert (whole.frames - narrow.frames).abs().mean() < 0.05
+
+
+def test_students_that_jump_go_too(tmp_path: Path) -> None:
+    """Their way of sampling goes with them: two jumps, no guidance."""
+    from muybridge.backends.native import MuybridgePipeline
+
+    assert (
+        cli.obey(
+            [
+                "export",
+                str(build_causal_model(tmp_path / "student")),
+                "--format",
+                "diffusers",
+                "-o",
+                str(tmp_path / "out"),
+            ]
+        )
+        == 0
+    )
+    pipe = MuybridgePipeline.from_pretrained(str(tmp_path / "out"))
+    pipe.set_progress_bar_config(disable=True)
+    made = pipe("a box", generator=torch.Generator().manual_seed(4), output_type="pt").frames[0]
+    model = muybridge.load(tmp_path / "student", "cpu")
+    wanted = model.generate(muybridge.Condition("a box", "", 9, 32, 48, 15.0), 4)[0].video.frames[0]
+    assert torch.allclose(made * 2 - 1, wanted, atol=1e-6)
+    with pytest.raises(ValueError, match="a model that jumps was taught with guidance built in"):
+        pipe("a box", guidance_scale=3.0)
 
 
 def test_nothing_else_is_replaced(seeing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

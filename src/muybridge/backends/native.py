@@ -215,6 +215,8 @@ class _Bar:
         if isinstance(event, Progress):
             self.bar = self.bar or self.pipe.progress_bar(total=event.steps)
             self.bar.update(event.step - self.bar.n)
+            if event.step == event.steps:
+                self.bar.close()
         if self.also is not None:
             self.also(event)
 
