@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import muybridge
 from muybridge import cli
 from muybridge.backends.families import FAMILIES
+from muybridge.backends.memory import needs
 from muybridge.backends.pipelines import Pipeline
 from muybridge.backends.placement import Need, Placement
 from muybridge.backends.rehearsal import ENTRANCES, Alive, rehearse
@@ -117,6 +118,26 @@ def test_the_fastest_placement_that_fits_is_taken() -> None:
     (said,) = advice({"bfloat16": need}, 50 * GIB, "cpu")
     assert said == "it fits with --precision bf16 (all parts, the decoder in tiles; that is chosen for you)"
     assert "the least it takes is 11.0 GiB" in advice({"bfloat16": need}, GIB, "cuda")[0]
+
+
+@pytest.mark.slow
+def test_check_says_which_options_make_it_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.modelscope().save_pretrained(tmp_path)
+    assert cli.obey(["models", "check", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "it fits with --precision bf16" in shown
+    assert "int8" in shown
+
+
+def test_what_is_needed_says_what_fits(wan: Path) -> None:
+    found = pipelines.find(wan)
+    assert found is not None
+    wanted = needs(found, 9, 32, 32)
+    for need in wanted.values():
+        sizes = [need.takes(one) for one in Placement]
+        assert sizes[0] >= sizes[2] >= sizes[4] > 0
+    options = ["fp32", "bf16", "fp8", "int8"]
+    assert advice(wanted, GIB, "cpu") == [f"it fits with --precision {option}" for option in options]
 
 
 # precision and caches

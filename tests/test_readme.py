@@ -19,7 +19,7 @@ from muybridge.commands import admin_verbs, bench_verbs
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "muybridge"
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-TORCHRUN = re.compile(r"torchrun .*?-m muybridge\.cli ")
+TORCHRUN = re.compile(r"torchrun .*?-m muybridge(\.cli)? ")
 
 
 def lines_of(page: Path) -> Iterator[str]:

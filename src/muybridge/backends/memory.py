@@ -29,12 +29,20 @@ COMPUTED: Mapping[str, torch.dtype] = {
 """Precision of the weights -> what is computed in."""
 
 
+def weights(found: PipelineFolder) -> dict[str, dict[str, int]]:
+    """Precision -> part -> bytes of its weights."""
+    counts = {part: sum(_count(file) for file in files) for part, files in found.weights.items()}
+    return {
+        precision: {part: count * _itemsize(found, part, precision) for part, count in counts.items()}
+        for precision in COMPUTED
+    }
+
+
 def needs(found: PipelineFolder, frames: int, height: int, width: int) -> dict[str, Need]:
     """What a clip of this shape takes of memory, for each precision of the weights; nothing is loaded.
 
     ValueError, saying why, for a pipeline that cannot be rehearsed.
     """
-    counts = {part: sum(_count(file) for file in files) for part, files in found.weights.items()}
 
     @cache
     def rehearsed(dtype: torch.dtype, tiled: bool = False) -> Rehearsed:
@@ -42,25 +50,32 @@ def needs(found: PipelineFolder, frames: int, height: int, width: int) -> dict[s
             return rehearse(found, (frames, height, width), dtype, tiled)
         except Exception as error:  # whatever a pipeline raises that meets tensors without data
             said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            shape = f"{frames} frames of {width}x{height}"
             raise ValueError(
-                f"what {found.folder} takes of memory cannot be told, its rehearsal failed ({said})"
+                f"what {shape} take of memory beside the weights cannot be told, the rehearsal failed ({said})"
             ) from error
 
     made: dict[str, Need] = {}
-    for precision, dtype in COMPUTED.items():
+    for precision, parts in weights(found).items():
+        dtype = COMPUTED[precision]
+        seen, tiles = rehearsed(dtype), not family(found).tiled
         exact = precision_of(found, dtype)
-        eight = DENOISERS if precision in EIGHT_BITS else ()
-        sizes = {part: 1 if part in eight else exact.get(part, exact["default"]).itemsize for part in counts}
-        seen = rehearsed(dtype)
-        stored = {part: exact.get(part, exact["default"]).itemsize for part in counts}
+        kept = {part: exact.get(part, dtype).itemsize for part in parts}
         made[precision] = Need(
-            parts={part: count * sizes[part] for part, count in counts.items()},
-            blocks={part: seen.blocks.get(part, 0) * sizes[part] // stored[part] for part in counts},
-            working={part: seen.calls.get(part, 0) for part in counts},
-            tiled=rehearsed(dtype, True).calls["vae"] if seen.tiles and not family(found).tiled else None,
+            parts=parts,
+            blocks={part: seen.blocks.get(part, 0) * _itemsize(found, part, precision) // kept[part] for part in parts},
+            working={part: seen.calls.get(part, 0) for part in parts},
+            tiled=rehearsed(dtype, True).calls["vae"] if seen.tiles and tiles else None,
             clip=frames * height * width * 3 * 4 * 4,
         )
     return made
+
+
+def _itemsize(found: PipelineFolder, part: str, precision: str) -> int:
+    """Bytes of a weight."""
+    if precision in EIGHT_BITS and part in DENOISERS:
+        return 1
+    return precision_of(found, COMPUTED[precision]).get(part, COMPUTED[precision]).itemsize
 
 
 def _count(file: Path) -> int:

@@ -146,6 +146,8 @@ def _finished(
     said: tuple[str, ...],
 ) -> OpenModel:
     """With its LoRAs, known by all the files that make it and by what else changes its pixels."""
+    if loras and "int8 weights" in said:
+        raise ValueError(f"LoRAs cannot be added to {name} in int8: leave them out, or take --precision fp8")
     lora.add(pipe, name, loras)
     digests = [*digests, *(one.digest for one in loras)]
     known = hashlib.sha256("\0".join(digests).encode()).hexdigest() if len(digests) > 1 else digests[0]

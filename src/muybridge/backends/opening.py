@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -76,7 +77,8 @@ def open_pipeline(
                 f"{found.folder} cannot be opened{needs} ({said}): download it again, or update diffusers"
             ) from error
     if tuning.precision in EIGHT_BITS:
-        quantise(pipe, tuning.precision, dtype)
+        with quietly():
+            quantise(pipe, tuning.precision, dtype)
     free = free_memory(device)
     need = _need(found, known, dtype, tuning) if _is_close(found, device, free) else None
     return pipe, (*place(pipe, need, device, free), *hasten(pipe, device, tuning))
@@ -114,16 +116,18 @@ def quietly() -> Iterator[None]:
     import transformers
 
     logs = (diffusers.utils.logging, transformers.utils.logging)
-    levels = [log.get_verbosity() for log in logs]
+    levels, muted = [log.get_verbosity() for log in logs], logging.root.manager.disable
     bars = transformers.utils.logging.is_progress_bar_enabled()
     for log in logs:
         log.set_verbosity_error()
         log.disable_progress_bar()
+    logging.disable(max(muted, logging.WARNING))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        logging.disable(muted)
         for log, level in zip(logs, levels, strict=True):
             log.set_verbosity(level)
             if bars:

@@ -58,7 +58,9 @@ class Tuning:
         if self.cache:
             _check_cache(self.cache, family)
         if self.precision == "int8" and find_spec("torchao") is None:
-            raise ValueError("--precision int8 wants the package torchao: pip install torchao, or take fp8")
+            raise ValueError(
+                "--precision int8 wants the package torchao: pip install 'muybridge[quantised]', or take fp8"
+            )
         if self.precision and self.precision not in EIGHT_BITS:
             _check_gguf(Path(self.precision))
 
@@ -99,7 +101,7 @@ def _check_gguf(file: Path) -> None:
     if not file.is_file():
         raise ValueError(f"--precision names {file}, and there is no such file: give one that is there")
     if find_spec("gguf") is None:
-        raise ValueError(f"{file} wants the package gguf: pip install gguf, or take --precision fp8 or int8")
+        raise ValueError(f"{file} wants the package gguf: pip install 'muybridge[quantised]', or take --precision fp8")
 
 
 def replaced(tuning: Tuning, config: Path, dtype: torch.dtype, kind: Any) -> Any:

@@ -110,12 +110,14 @@ def make(wish: Wish, group: Group | None = None) -> None:
     seeds = seeds_of(wish.seed, wish.variants)
     outputs = outputs_of(wish.output, wish.prompt, len(seeds), wish.overwrite)
     signer = signer_of(wish) if writes else None
-    model = opened(wish, notes, group)
+    model = opened(wish, notes, None if group is None else str(group.device))
     condition = condition_of(wish, model)
     settings = settings_of(wish, model.settings)
     model.check(condition)
     model.check_solver(settings)
     take_engine(model, wish.engine, settings, notes)
+    if group is not None:
+        _spread(model, condition, group)
     still = None if wish.image is None else wish.image.read_bytes()
     for sentence in [*warnings(wish, condition, model), *unread(wish, settings)]:
         notes.print(f"note: {sentence}", markup=False, style="yellow", soft_wrap=True)
@@ -141,32 +143,29 @@ def make(wish: Wish, group: Group | None = None) -> None:
     print(f"made           {what}, {settings.steps} steps, in {time.perf_counter() - began:.1f} s, {ran_on(model)}")
 
 
-def opened(wish: Wish, notes: Console, group: Group | None = None) -> Model:
+def opened(wish: Wish, notes: Console, device: str | None = None) -> Model:
     """The model that is wished for, or its fast student, opened as was asked for. ValueError if it has none."""
     opening = wish.opening
     name = fast_of(wish.model) if wish.fast and wish.model in checkpoint.bundled() else wish.model
     dtype, precision = _precisions(opening.dtype, opening.precision)
     with notes.status(f"opening {name}"):
-        model = load(
+        return load(
             name,
-            None if group is None else str(group.device),
+            device,
             dtype,
             allow_pickle=opening.allow_pickle,
             loras=opening.lora,
             base=opening.base,
             tuning=Tuning(precision, cache_of(wish)),
         )
-    if group is not None:
-        _spread(model, group)
-    return model
 
 
-def _spread(model: Model, group: Group) -> None:
+def _spread(model: Model, condition: Condition, group: Group) -> None:
     from muybridge.backends.parallel import spread
 
     if not isinstance(model, OpenModel):
         raise ValueError(f"{model.name} runs on one process, only models of others can be spread: leave torchrun out")
-    spread(model.pipeline.pipe, model.name, group)
+    spread(model.pipeline.pipe, model.name, condition, group)
 
 
 def cache_of(wish: Wish) -> str:

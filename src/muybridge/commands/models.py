@@ -86,7 +86,7 @@ def markdown() -> str:
 
 def check(console: Console, name: str) -> None:
     """Reads settings and headers only, and says what a clip takes, where it fits, and which options make it fit."""
-    from muybridge.backends.memory import needs
+    from muybridge.backends.memory import needs, weights
     from muybridge.backends.opening import family
     from muybridge.storage import pipelines
 
@@ -104,10 +104,16 @@ def check(console: Console, name: str) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     free, where = free_memory(device), "the GPU" if device.type == "cuda" else "this machine"
     made = f"a clip of {known.frames} frames of {known.width}x{known.height} takes (GiB), {where} has {free / GIB:.1f}"
-    table = Table("precision", "weights", "sampling", "decoding", *HEADS.values(), title=made)
-    wanted = needs(found, *shape)
+    table = Table("precision", "weights", *HEADS.values(), title=made)
+    try:
+        with console.status(f"rehearsing {made.split(' takes')[0]}"):
+            wanted = needs(found, *shape)
+    except ValueError as error:
+        alone = ", ".join(f"{sum(parts.values()) / GIB:.2f} GiB in {name}" for name, parts in weights(found).items())
+        console.print(f"its weights take {alone}; {error}", markup=False, soft_wrap=True)
+        return
     for precision, wants in wanted.items():
-        sizes = [wants.weights, wants.sampling, wants.decoding, *(wants.takes(one) for one in HEADS)]
+        sizes = [wants.weights, *(wants.takes(one) for one in HEADS)]
         table.add_row(precision, *(f"{size / GIB:.2f}" for size in sizes))
     console.print(table)
     for sentence in advice(wanted, free, device.type):
