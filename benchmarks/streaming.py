@@ -2,17 +2,19 @@
 
     python benchmarks/streaming.py --model FOLDER [--seconds 10] [--sizes 128 256] [--engines torch openvino-bf16]
 
-Each stream gets its seconds in several turns, the others between them. Beside what the clock on the wall says stands
-what the processors spent: on a busy machine that says what an idle one could do.
+One stream after the other, each alone. Beside what the clock on the wall says stands what the processors spent: on a
+busy machine that says what an idle one could do.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import torch
 from measuring import machine, report
@@ -20,53 +22,52 @@ from rich.table import Table
 
 import muybridge
 from muybridge.engines.kinds import STREAM, TORCH, make, present
-from muybridge.generate import Stream
 
 PROMPT = "a small red ball rolls behind a tall blue box"
 NOTES = (
-    "frames/s: over all turns, by the clock on the wall; times: those of PyTorch in turn, same size",
+    "frames/s: by the clock on the wall, once the window is full; times: those of PyTorch in turn, same size",
     "ms of a frame: of all processors, watermark and MP4 not included; 1000 / ms: what one idle core holds in turn",
-    "first frame: least of several, from the request (words read, nothing to compile any more) to its pixels",
-    "pipelined: the transformer in a thread, the decoder in another, one processor each",
+    "first frame: from the request to its pixels, nothing to compile any more; least of several; and of all processors",
+    "MiB: of the process, when the stream's window was full and when its seconds were over",
+    "pipelined: the transformer in a thread, the decoder in another, as many processors each as --threads says",
 )
+REQUESTS = 3
 
 
-@dataclass
-class Contender:
-    """A stream that is running, and what was measured of it."""
+@dataclass(frozen=True)
+class Found:
+    """What was measured of one stream; first frames in seconds, by the wall and of all processors."""
 
-    stream: Stream
-    first: list[float]
-    frames: int = 0
-    seconds: float = 0.0
-    processors: float = 0.0
-    rates: list[float] = field(default_factory=list)
-
-    def turn(self, seconds: float) -> None:
-        """So many seconds of it, after one step that nobody counts."""
-        next(self.stream)
-        frames, began, spent = 0, time.perf_counter(), time.process_time()
-        while time.perf_counter() - began < seconds:
-            frames += len(next(self.stream))
-        taken = time.perf_counter() - began
-        self.processors += time.process_time() - spent
-        self.frames, self.seconds = self.frames + frames, self.seconds + taken
-        self.rates.append(frames / taken)
+    size: int
+    engine: str
+    pipelined: bool
+    frames_a_second: float
+    processor_seconds_a_frame: float
+    first_frame_seconds: float
+    first_frame_processor_seconds: float
+    mebibytes_before: float
+    mebibytes_after: float
 
 
-def begun(model: muybridge.Model, size: int, pipelined: bool, requests: int = 3) -> Contender:
-    """A stream whose window is full, and how long the first frames of some took."""
+def measured(model: muybridge.Model, engine: str, size: int, pipelined: bool, seconds: float) -> Found:
+    """So many seconds of a stream whose window is full, and the first frames of some."""
+    condition = muybridge.Condition(PROMPT, height=size, width=size)
     first = []
-    for _ in range(requests + 1):  # the first of them compiles
-        began = time.perf_counter()
-        stream = model.stream(muybridge.Condition(PROMPT, height=size, width=size), 0, pipelined=pipelined)
-        next(stream)
-        first.append(time.perf_counter() - began)
-        stream.close()
-    stream = model.stream(muybridge.Condition(PROMPT, height=size, width=size), 0, pipelined=pipelined)
-    for _ in range(model.transformer.config.window + 1):
-        next(stream)
-    return Contender(stream, first[1:])
+    for _ in range(1 + REQUESTS):  # the first of them compiles
+        began = time.perf_counter(), time.process_time()
+        with closing(model.stream(condition, 0, pipelined=pipelined)) as stream:
+            next(stream)
+            first.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+    with closing(model.stream(condition, 0, pipelined=pipelined)) as stream:
+        for _ in range(model.transformer.config.window + 1):
+            next(stream)
+        before, frames, began = resident(), 0, (time.perf_counter(), time.process_time())
+        while time.perf_counter() - began[0] < seconds:
+            frames += len(next(stream))
+        taken, spent = time.perf_counter() - began[0], time.process_time() - began[1]
+        after = resident()
+    soonest, cheapest = (min(one[clock] for one in first[1:]) for clock in (0, 1))
+    return Found(size, engine, pipelined, frames / taken, spent / frames, soonest, cheapest, before, after)
 
 
 def resident() -> float:
@@ -82,58 +83,35 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--engines", nargs="+", default=[TORCH, *present()])
     parser.add_argument("--seconds", type=float, default=10.0, help="of each stream, in all")
-    parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of each stage")
     parser.add_argument("--folder", type=Path, help="where engines' graphs are kept; by default where they always are")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    running: dict[tuple[int, str, bool], Contender] = {}
+    found = []
     for engine in options.engines:
         model = muybridge.load(options.model, device="cpu")
         if engine != TORCH:
             model.engine = make(model, engine, options.folder, options.threads, STREAM)
-        for size in options.sizes:
-            for pipelined in (False, True):
-                running[size, engine, pipelined] = begun(model, size, pipelined)
-    memory = []
-    for _ in range(options.turns):
-        for contender in running.values():
-            contender.turn(options.seconds / options.turns)
-        memory.append(resident())
-    for contender in running.values():
-        contender.stream.close()
-
-    table = Table("size", "by", "how", "frames/s", "times", "ms of a frame", "first frame, ms")
-    found: dict[str, Any] = {"machine": machine(), "memory_mebibytes": memory, "streams": []}
-    for (size, engine, pipelined), one in sorted(running.items()):
-        rate, plain = one.frames / one.seconds, running.get((size, TORCH, False))
-        times = rate / (plain.frames / plain.seconds) if plain else None
-        how = "pipelined" if pipelined else "in turn"
-        spent = one.processors / one.frames
+        for size, pipelined in product(options.sizes, (False, True)):
+            found.append(measured(model, engine, size, pipelined, options.seconds))
+            print(f"{found[-1]}", file=sys.stderr, flush=True)
+    plain = {one.size: one.frames_a_second for one in found if one.engine == TORCH and not one.pipelined}
+    names = ("size", "by", "how", "frames/s", "times", "ms of a frame", "first frame, ms", "MiB")
+    table = Table(*names)
+    for one in sorted(found, key=lambda one: one.size):
         table.add_row(
-            f"{size}x{size}",
-            engine,
-            how,
-            f"{rate:.1f}  ({min(one.rates):.1f} … {max(one.rates):.1f})",
-            f"{times:.2f}" if times else "",
-            f"{1e3 * spent:.2f}",
-            f"{1e3 * min(one.first):.0f}",
+            f"{one.size}x{one.size}",
+            one.engine,
+            "pipelined" if one.pipelined else "in turn",
+            f"{one.frames_a_second:.1f}",
+            f"{one.frames_a_second / plain[one.size]:.2f}" if one.size in plain else "",
+            f"{1e3 * one.processor_seconds_a_frame:.2f}",
+            f"{1e3 * one.first_frame_seconds:.0f}, {1e3 * one.first_frame_processor_seconds:.0f}",
+            f"{one.mebibytes_before:.0f} … {one.mebibytes_after:.0f}",
         )
-        found["streams"].append(
-            {
-                "size": size,
-                "engine": engine,
-                "pipelined": pipelined,
-                "frames_a_second": rate,
-                "rates": one.rates,
-                "times_torch_in_turn": times,
-                "processor_seconds_a_frame": spent,
-                "first_frame_seconds": one.first,
-            }
-        )
-    head = f"memory of the whole run, MiB: {memory[0]:.0f} after the first turns, {memory[-1]:.0f} after the last"
-    report(table, (head, *NOTES), found, options.json)
+    figures = {"machine": machine(), "seconds": options.seconds, "streams": [asdict(one) for one in found]}
+    report(table, NOTES, figures, options.json)
 
 
 if __name__ == "__main__":

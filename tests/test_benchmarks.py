@@ -44,12 +44,10 @@ def test_drift(tiny_model: Path, tmp_path: Path) -> None:
 
 def test_streaming(tmp_path: Path) -> None:
     model = build_causal_model(tmp_path / "causal")
-    options = ["--model", str(model), "--sizes", "32", "--engines", "torch", "--seconds", "0.2", "--turns", "2"]
+    options = ["--model", str(model), "--sizes", "32", "--engines", "torch", "--seconds", "0.2"]
     found = figures("streaming.py", *options, folder=tmp_path)
     assert [one["pipelined"] for one in found["streams"]] == [False, True]
-    assert found["streams"][0]["times_torch_in_turn"] == 1
-    assert all(one["frames_a_second"] > 0 and len(one["rates"]) == 2 for one in found["streams"])
-    assert len(found["memory_mebibytes"]) == 2
+    assert all(one["frames_a_second"] > 0 and one["mebibytes_after"] > 1 for one in found["streams"])
 
 
 def test_realtime(tiny_model: Path, tmp_path: Path) -> None:
