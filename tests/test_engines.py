@@ -151,6 +151,7 @@ def test_fast_takes_the_bundled_student(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("muybridge.storage.checkpoint.bundled", lambda: ["nano", "nano-fast"])
     assert fast_of("nano") == "nano-fast"
+    assert fast_of("nano-fast") == "nano-fast"
 
 
 def test_a_missing_engine_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from muybridge.generate import Clip, Model, load
 from muybridge.sampler.sample import Settings
 from muybridge.storage import checkpoint, credentials
 from muybridge.storage.credentials import Credentials
+from muybridge.storage.pipelines import INDEX
 from muybridge.storage.provenance import Provenance
 from muybridge.storage.publish import publish, sign
 from muybridge.storage.stills import contact_sheet, fit, read_still
@@ -146,7 +147,7 @@ def make(wish: Wish, group: Group | None = None) -> None:
 def opened(wish: Wish, notes: Console, device: str | None = None) -> Model:
     """The model that is wished for, or its fast student, opened as was asked for. ValueError if it has none."""
     opening = wish.opening
-    name = fast_of(wish.model) if wish.fast and wish.model in checkpoint.bundled() else wish.model
+    name = fast_of(wish.model) if wish.fast and is_ours(wish.model) else wish.model
     dtype, precision = _precisions(opening.dtype, opening.precision)
     with notes.status(f"opening {name}"):
         return load(
@@ -170,7 +171,7 @@ def _spread(model: Model, condition: Condition, group: Group) -> None:
 
 def cache_of(wish: Wish) -> str:
     """What a model of others does not compute at every step: what was named, or what --fast means for it."""
-    return wish.opening.cache or (FIRST_BLOCK if wish.fast and wish.model not in checkpoint.bundled() else "")
+    return wish.opening.cache or (FIRST_BLOCK if wish.fast and not is_ours(wish.model) else "")
 
 
 def _precisions(dtype: str | None, precision: str | None) -> tuple[torch.dtype | None, str]:
@@ -186,9 +187,15 @@ def _precisions(dtype: str | None, precision: str | None) -> tuple[torch.dtype |
     return DTYPES[kept], ""
 
 
+def is_ours(name: str) -> bool:
+    """Whether a model is one of Muybridge that lies on this machine, rather than a pipeline of others."""
+    folder = Path(name)
+    return name in checkpoint.bundled() or ((folder / "config.json").is_file() and not (folder / INDEX).is_file())
+
+
 def fast_of(name: str) -> str:
-    """The bundled student of a bundled model."""
-    student = f"{name}-fast"
+    """The bundled student of a bundled model; a student is its own."""
+    student = name if name.endswith("-fast") else f"{name}-fast"
     if student in checkpoint.bundled():
         return student
     raise ValueError(
