@@ -173,7 +173,7 @@ def place(pipe: Any, need: Need | None, device: torch.device, free: int) -> list
 def hasten(pipe: Any, device: torch.device, tuning: Tuning) -> list[str]:
     """Whatever makes it faster here and leaves the pixels as they are, and the cache that was asked for; says what."""
     said = []
-    if _in_layout(pipe.vae):
+    if device.type == "cuda" and _in_layout(pipe.vae):
         said.append("channels-last decoder")
     for network in denoisers(pipe):
         if device.type == "cuda":
