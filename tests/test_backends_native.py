@@ -81,13 +81,15 @@ def test_diffusers_makes_the_same_frames(seeing: Path, written: Path, tmp_path: 
         assert np.abs(np.asarray(picture, dtype=int) - frame).max() <= 1
 
 
-def test_it_is_a_model_of_ours_again(seeing: Path, written: Path, tmp_path: Path) -> None:
+def test_it_is_a_model_of_ours_again(seeing: Path, written: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, back = muybridge.load(seeing, "cpu"), muybridge.load(written, "cpu")
     condition = muybridge.Condition("a red ball", "", 9, 32, 48, 15.0)
     assert torch.equal(back.generate(condition, 3)[0].video.frames, model.generate(condition, 3)[0].video.frames)
     assert back.settings == model.settings
     with pytest.raises(ValueError, match="LoRAs are for models of others"):
         muybridge.load(written, "cpu", loras=["x.safetensors"])
+    assert cli.obey(["models", "check", str(written)]) == 0
+    assert "is a model of Muybridge: it runs on any machine" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_lines_of_the_readme_run(seeing: Path, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:

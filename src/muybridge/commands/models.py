@@ -91,8 +91,9 @@ def check(console: Console, name: str) -> None:
     from muybridge.storage import pipelines
 
     found = pipelines.find(name, allow_pickle=True)
-    if found is None:
-        checkpoint.load(name)
+    if found is None or found.pipeline == pipelines.OURS:
+        if found is None:
+            checkpoint.load(name)
         console.print(f"{name} is a model of Muybridge: it runs on any machine.", markup=False)
         return
     known = family(found)
