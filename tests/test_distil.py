@@ -78,15 +78,6 @@ def test_another_teacher_s_folder_is_refused(run: Path, tmp_path: Path) -> None:
         list(distil(find_student("tiny"), load(other, "cpu"), Simulated(), run, Group(), workers=0))
 
 
-def test_an_exercise_that_comes_twice_has_a_folder_each(tiny_model: Path, tmp_path: Path) -> None:
-    once = find_student("tiny").exercises[1]
-    recipe = dataclasses.replace(
-        find_student("tiny"), exercises=(once, dataclasses.replace(once, every=3)), causal=False
-    )
-    steps = distil(recipe, load(tiny_model, "cpu"), Simulated(), tmp_path, Group(), workers=0)
-    assert names(steps) == ["shortcuts", "shortcuts-2"]
-
-
 def test_halving(tiny_model: Path, tmp_path: Path) -> None:
     """Every round learns from the one before, and the last takes one step of Euler's."""
     command = ["distill", "tiny-halved", "--teacher", str(tiny_model), "-o", str(tmp_path), "--workers", "0"]

@@ -262,13 +262,6 @@ def test_as_many_clips_of_every_batch_learn_from_the_teacher(anchor: float, coun
     assert set(seen) == ({count} if count else set())
 
 
-@pytest.mark.parametrize(("finest", "coarsest", "steps"), [(16, 1, {1, 2, 4}), (16, 2, {2, 4}), (16, 4, {4})])
-def test_no_walk_is_coarser_than_asked_for(finest: int, coarsest: int, steps: set[int]) -> None:
-    shortcut = Shortcut(Pixelwise(spans=True), teacher(Gaussian()), finest, 1.0, PLAIN, 0.5, coarsest)
-    assert set(shortcut._steps(torch.linspace(0, 0.999, 50), taught=False).tolist()) == steps
-    assert set(shortcut._steps(torch.linspace(0, 0.999, 50), taught=True).tolist()) == {finest // 2}
-
-
 @pytest.mark.parametrize("kind", ["imitation", "progressive", "shortcut"])
 def test_known_frames_are_held_and_not_learnt(kind: str) -> None:
     """What the student says of a known frame is nobody's business; what it is shown there is the frame."""
@@ -323,8 +316,6 @@ def test_which_students_cannot_be() -> None:
         Shortcut(Gaussian(), taught, 8, 1.0, PLAIN)
     with pytest.raises(AssertionError, match="cannot be halved"):
         Shortcut(Gaussian(spans=True), taught, 6, 1.0, PLAIN)
-    with pytest.raises(AssertionError, match="no halves of 8"):
-        Shortcut(Gaussian(spans=True), taught, 8, 1.0, PLAIN, coarsest=8)
     with pytest.raises(AssertionError, match="only a causal student"):
         SelfForcing(Gaussian(spans=True), Gaussian(), taught, 4, 1.0, PLAIN)
 

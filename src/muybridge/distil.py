@@ -5,7 +5,6 @@ Each exercise has a folder of its own and goes on where an earlier run of it sto
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from copy import copy, deepcopy
 from dataclasses import asdict, replace
@@ -60,16 +59,13 @@ def distil(
     yield from cache_latents(cache, "clips", shape, recipe.clips, material, teacher.autoencoder, group, workers)
     teaching = Teacher(teacher.transformer, teacher.text, guidance_of(teacher.settings)).to(group.device)
     student = enrolled(recipe, teaching, Shards(cache, CALIBRATED, encode_text=teacher.vocabulary.ids))
-    done = Counter[str]()
     for exercise in recipe.exercises:
         source = lessons(exercise, cache, teacher)
         for name, steps, objective in rounds(exercise, recipe, student, teaching, teacher.settings.shift):
             draw = partial(samples, teacher, student, replace(sampling_of(recipe, teacher), steps=steps))
             with Prefetch(source, min(workers, 1)) as ahead:
                 about = identity(recipe, teacher, exercise)
-                done[name] += 1
-                own = name if done[name] == 1 else f"{name}-{done[name]}"
-                yield from trained(own, objective, ahead, exercise.training, folder, group, draw, about)
+                yield from trained(name, objective, ahead, exercise.training, folder, group, draw, about)
     if group.rank == 0:
         save_model(
             folder / "model",
@@ -93,7 +89,7 @@ def lessons(exercise: Exercise, cache: Path, teacher: Model) -> Source:
     clips = Shards(cache, exercise.batch, seed, encode)
     if not exercise.firsts:
         return clips
-    return InTurns([*[clips] * (exercise.every - 1), Shards(cache, exercise.firsts, seed + 1, encode, frames=1)])
+    return InTurns([clips, Shards(cache, exercise.firsts, seed + 1, encode, frames=1)])
 
 
 def enrolled(recipe: StudentRecipe, teaching: Teacher, source: Source) -> VideoTransformer:
@@ -116,7 +112,7 @@ def rounds(
         case Imitate():
             yield "imitation", 16, Imitation(student, teacher, levels)
         case Shorten():
-            shortcut = Shortcut(student, teacher, exercise.finest, shift, levels, exercise.anchor, exercise.coarsest)
+            shortcut = Shortcut(student, teacher, exercise.finest, shift, levels, exercise.anchor)
             yield "shortcuts", recipe.steps, shortcut
         case SelfForce():
             critic = deepcopy(teacher.transformer).requires_grad_(True)

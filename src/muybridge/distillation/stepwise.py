@@ -86,8 +86,7 @@ class Shortcut(nn.Module):
 
     The shortest step but one is two of the teacher; each longer one is two of its own, half as long (self-consistency
     of shortcut models, Frans et al. 2410.12557, eq. 4 and §3.2), so 1, 2, 4, … steps come out of one training that
-    never walks a whole path. `anchor` is the share of a batch that learns from the teacher, `coarsest` the fewest
-    steps that a clip is walked in.
+    never walks a whole path. `anchor` is the share of a batch that learns from the teacher.
 
     With a teacher there is no need of the paper's flow-matching part: the teacher's steps are where the chain begins.
     """
@@ -100,15 +99,13 @@ class Shortcut(nn.Module):
         shift: float,
         levels: LevelSettings,
         anchor: float = 0.5,
-        coarsest: int = 1,
     ) -> None:
         super().__init__()
         assert finest >= 2, f"a grid of {finest} steps"
-        assert finest % (2 * coarsest) == 0, f"{coarsest} steps are no halves of {finest}"
         assert finest & (finest - 1) == 0, f"a grid of {finest} steps cannot be halved down to one"
         assert student.config.spans, "a shortcut student takes spans"
         self.student, self.teacher, self.levels = student, teacher, levels
-        self.finest, self.coarsest, self.shift, self.anchor = finest, coarsest, shift, anchor
+        self.finest, self.shift, self.anchor = finest, shift, anchor
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles the transformers for each shape of a batch, and leaves the draws of random numbers as they are."""
@@ -132,15 +129,15 @@ class Shortcut(nn.Module):
 
     def _anchored(self, chance: Float[Tensor, " b"]) -> Bool[Tensor, " b"]:
         """Which clips learn from the teacher: as many in every batch, for compiled networks want shapes that stay."""
-        count = len(chance) if self.finest == 2 * self.coarsest else round(self.anchor * len(chance))
+        count = len(chance) if self.finest == 2 else round(self.anchor * len(chance))
         return chance.argsort().argsort() < count
 
     def _steps(self, chance: Float[Tensor, " b"], taught: bool) -> Tensor:
         """In how many steps each clip is walked: as many as there are if the teacher does, else 1, 2, 4, … fewer."""
         if taught:
             return torch.full_like(chance, self.finest // 2, dtype=torch.long)
-        choices = (self.finest // (2 * self.coarsest)).bit_length() - 1
-        return self.coarsest * 2 ** (chance * choices).long()
+        choices = (self.finest // 2).bit_length() - 1
+        return 2 ** (chance * choices).long()
 
     def _error(self, lesson: Lesson, steps: Tensor, taught: bool) -> Float[Tensor, ""]:
         grid = time_grid(self.finest, self.shift).to(lesson.data)

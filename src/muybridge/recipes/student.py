@@ -2,8 +2,8 @@
 
 A student recipe goes with any teacher: sizes, clips, guidance and the grid's shift are the teacher's.
 
-Of every exercise, `batch` is the clips that a step learns from. If there are `firsts`, one step of `every` so many
-learns from as many first frames alone, which a clip begins with where a model makes drafts.
+Of every exercise, `batch` is the clips that a step learns from. Every other step learns from so many `firsts` instead,
+if there are any: clips' first frames alone, which a clip begins with where a model makes drafts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ class Imitate:
     training: TrainSettings
     batch: int
     firsts: int = 0
-    every: int = 2
     levels: LevelSettings = field(default_factory=LevelSettings)
 
 
@@ -37,7 +36,6 @@ class Halve:
     training: TrainSettings
     batch: int
     firsts: int = 0
-    every: int = 2
     begin: int = 32
     end: int = 1
     levels: LevelSettings = field(default_factory=LevelSettings)
@@ -45,14 +43,12 @@ class Halve:
 
 @dataclass(frozen=True)
 class Shorten:
-    """Shortcuts from a grid of `finest` steps to one of `coarsest`; the share `anchor` learns from the teacher."""
+    """Shortcuts on a grid of `finest` steps; `anchor` is the share of clips that learn from the teacher."""
 
     training: TrainSettings
     batch: int
     firsts: int = 0
-    every: int = 2
     finest: int = 32
-    coarsest: int = 1
     anchor: float = 0.5
     levels: LevelSettings = field(default_factory=LevelSettings)
 
@@ -64,7 +60,6 @@ class SelfForce:
     training: TrainSettings
     batch: int
     firsts: int = 0
-    every: int = 2
     turns: int = 1
     levels: LevelSettings = field(default_factory=LevelSettings)
 

@@ -35,25 +35,19 @@ TINY_HALVED = StudentRecipe(name="tiny-halved", exercises=(Halve(_BRIEFLY, batch
 _AFTER_A_STILL = LevelSettings(per_frame=0.0, prefix=0.9, drop_text=0.0)
 """First frames are drafts, so nearly every clip goes on from one; all other frames have one level, as sampled."""
 
-_SHORTENING = replace(_LEARN, lr=4e-4, muon_lr=5e-4, compile=True)
-
 NANO_FAST = StudentRecipe(
     name="nano-fast",
     exercises=(
-        Shorten(_SHORTENING, batch=16, firsts=128, finest=16, levels=_AFTER_A_STILL),
-        Shorten(  # first frames are learnt sooner than what becomes of them
-            replace(_SHORTENING, steps=460, decay=0.6, seed=5),
+        Shorten(
+            replace(_LEARN, lr=4e-4, muon_lr=5e-4, compile=True),
             batch=16,
             firsts=128,
-            every=4,
             finest=16,
-            coarsest=2,
             levels=_AFTER_A_STILL,
         ),
     ),
     steps=4,
     clips=6_000,
-    drafts=8,
 )
 
 NANO_HALVED = StudentRecipe(
