@@ -104,6 +104,33 @@ assert "CPU" in core.available_devices
     assert done.returncode == 0, done.stderr
 
 
+def test_a_signal_is_heard_after_engines_have_gone(tiny_model: Path, model: muybridge.Model, folder: Path) -> None:
+    """OpenVINO moves the stack that signals are handled on; what it moves it to must not go with an engine."""
+    if "openvino-f32" not in present():
+        pytest.skip("openvino is not installed")
+    make(model, "openvino-f32", folder, names=["decoder"])  # its graph is made
+    script = f"""
+import gc, signal
+from pathlib import Path
+import torch, muybridge
+from muybridge.engines.kinds import make
+model = muybridge.load({str(tiny_model)!r}, device="cpu", dtype=torch.float32)
+engines = [make(model, "openvino-f32", Path({str(folder)!r}), names=["decoder"]) for _ in range(2)]
+for engine in engines:
+    engine.functions["decoder"](engine.parts["decoder"].example())
+del engine
+while engines:
+    del engines[0]
+    gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+signal.raise_signal(signal.SIGUSR1)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=child_environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
 def test_inspect_makes_the_same_frames_again(
     tiny_model: Path,
     model: muybridge.Model,

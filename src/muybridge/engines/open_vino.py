@@ -43,10 +43,20 @@ def opened() -> Any:
     return openvino
 
 
+@lru_cache(maxsize=1)
+def core() -> Any:
+    """The process's one core, which is never let go.
+
+    On processors with AMX a core gives the thread that first compiles with it another stack for signals, and puts the
+    earlier one back when it goes. Of two cores the second puts back that of the first, which may be gone; then the
+    next signal, a Ctrl-C or the end of a child, is a segmentation fault.
+    """
+    return opened().Core()
+
+
 def write(graph: bytes, file: Path) -> None:
     """An ONNX graph as OpenVINO's own: `file` (.xml) and the weights beside it (.bin)."""
-    openvino = opened()
-    openvino.save_model(openvino.Core().read_model(graph), str(file), compress_to_fp16=False)
+    opened().save_model(core().read_model(graph), str(file), compress_to_fp16=False)
 
 
 def function(
@@ -58,8 +68,6 @@ def function(
     threads    as torch has them unless said
     cache      a folder where what was compiled is kept
     """
-    openvino = opened()
-    core = openvino.Core()
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
@@ -73,13 +81,13 @@ def function(
     @lru_cache(maxsize=MOST_SHAPES)
     def requests(shapes: tuple[tuple[int, ...], ...]) -> list[Any]:
         fixed = dict(zip(part.inputs, map(list, shapes), strict=True))  # fixed shapes are planned best
-        models = [core.read_model(source), core.read_model(source)]
+        models = [core().read_model(source), core().read_model(source)]
         for model in models:
             model.reshape(fixed)
-        angles = _cut(openvino, *models)
+        angles = _cut(opened(), *models)
         exact = settings | {"INFERENCE_PRECISION_HINT": "f32"}
-        compiled = [core.compile_model(angles, "CPU", exact)] if angles is not None else []
-        return [one.create_infer_request() for one in (*compiled, core.compile_model(models[1], "CPU", settings))]
+        compiled = [core().compile_model(angles, "CPU", exact)] if angles is not None else []
+        return [one.create_infer_request() for one in (*compiled, core().compile_model(models[1], "CPU", settings))]
 
     def run(inputs: Sequence[Tensor]) -> list[Tensor]:
         given: list[Any] = [x.contiguous().numpy() for x in inputs]

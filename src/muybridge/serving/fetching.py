@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 import httpcore
 
 from muybridge.serving.errors import invalid
+from muybridge.serving.settings import ServerSettings
 
 MOST_REDIRECTS = 3
 LONGEST_URL = 5000
@@ -75,6 +76,16 @@ def is_public(address: str) -> bool:
         if number not in ipaddress.ip_network("2000::/3"):  # all that is handed out; other ranges translate and tunnel
             return False
     return number.is_global and not number.is_multicast
+
+
+def given(reference: str, what: str, most_bytes: int, settings: ServerSettings, param: str | None = None) -> bytes:
+    """What a data: URI or a URL holds. Refusal (400) if there is nothing; `what` it should be is said in it."""
+    if reference[:5].lower() == "data:":
+        return decode_data(reference, most_bytes)
+    if reference[:8].lower().startswith(("http://", "https://")):
+        return fetch(reference, most_bytes, settings.fetch_seconds, settings.fetch_private)
+    known = "a data: URI or an https URL"
+    raise invalid(f"the {what} {reference[:40]!r} is neither uploaded here nor {known}: give one of these", param)
 
 
 def fetch(url: str, most_bytes: int, seconds: float, private: bool = False) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from muybridge.serving.errors import invalid
-from muybridge.serving.fetching import decode_data, fetch
+from muybridge.serving.fetching import given
 from muybridge.serving.settings import ServerSettings
 from muybridge.serving.shelves import Shelf
 from muybridge.storage.video import measure, read_mp4
@@ -76,14 +76,7 @@ def local_footage(name: str, settings: ServerSettings) -> Path:
 
 def footage_of(reference: str, settings: ServerSettings, param: str | None = None) -> Footage:
     """The video that a data: URI or a URL holds, kept. Refusal (400) if there is none."""
-    if reference[:5].lower() == "data:":
-        content = decode_data(reference, settings.max_video_bytes)
-    elif reference[:8].lower().startswith(("http://", "https://")):
-        content = fetch(reference, settings.max_video_bytes, settings.fetch_seconds, settings.fetch_private)
-    else:
-        known = "a data: URI or an https URL"
-        raise invalid(f"the video {reference[:40]!r} is neither uploaded here nor {known}: give one of these", param)
-    return keep_footage(content, settings, param)
+    return keep_footage(given(reference, "video", settings.max_video_bytes, settings, param), settings, param)
 
 
 def looked_at(name: str, settings: ServerSettings) -> UInt8[np.ndarray, "t h w 3"]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from muybridge.generate import to_uint8
 from muybridge.serving.errors import invalid
-from muybridge.serving.fetching import decode_data, fetch
+from muybridge.serving.fetching import given
 from muybridge.serving.settings import ServerSettings
 from muybridge.serving.shelves import Shelf
 from muybridge.storage.stills import read_still
@@ -56,11 +56,4 @@ def local_still(name: str, settings: ServerSettings) -> Path:
 
 def still_of(reference: str, settings: ServerSettings, param: str | None = None) -> str:
     """The name of the still that a data: URI or a URL holds, kept. Refusal (400) if there is none."""
-    if reference[:5].lower() == "data:":
-        content = decode_data(reference, settings.max_image_bytes)
-    elif reference[:8].lower().startswith(("http://", "https://")):
-        content = fetch(reference, settings.max_image_bytes, settings.fetch_seconds, settings.fetch_private)
-    else:
-        known = "a data: URI or an https URL"
-        raise invalid(f"the image {reference[:40]!r} is neither uploaded here nor {known}: give one of these", param)
-    return keep_still(content, settings, param)
+    return keep_still(given(reference, "image", settings.max_image_bytes, settings, param), settings, param)

@@ -62,6 +62,8 @@ def joined(device: str | None = None) -> Iterator[Group]:
         if kind == "cuda":
             torch.cuda.set_device(place)
         yield Group(dist.get_rank(), dist.get_world_size(), place)
+        # Gloo's threads let go of the last exchange's tensors a moment after it, which has to be before Python ends.
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 
