@@ -66,7 +66,7 @@ VERBS = {
     "last_image video strength mask control camera lora dtype allow_pickle engine fast base precision cache",
     "inspect": "clip",
     "lab": "model folder port open serve",
-    "models": "words",
+    "models": "words base",
     "serve": "home host port database_url public_url devices worker worker_name fetch_private signing_key",
     "simulate": "folder clips seed size frames fps processes truth",
     "train": "recipe folder data device workers",

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from test_backends_families import condition
 
 import muybridge
+from muybridge import cli
 from muybridge.backends.model import OpenModel
 from muybridge.backends.singles import BASES, base_of
 from muybridge.commands.given import Given
@@ -118,6 +119,23 @@ def test_a_wan_of_its_makers_makes_the_same_clip(wan: tuple[Path, Path], tmp_pat
     other = muybridge.load(plain, "cpu", base=file.with_name("base"))
     assert torch.allclose(clip(other, task), wanted, atol=0.1)
     assert other.hash != opened.hash
+
+
+def test_what_a_single_file_takes_is_told_before_it_is_read(
+    wan: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, file = wan
+    base = str(file.with_name("base"))
+    assert cli.obey(["models", "check", str(whole)]) == 0
+    wanted = capsys.readouterr().out.splitlines()
+    assert cli.obey(["models", "check", str(file), "--base", base]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"{file}: Wan 2.1 and 2.2, WanPipeline"
+    assert said[1:] == wanted[1:]
+    assert cli.obey(["models", "check", str(file), "--base", str(file.parent)]) == 2
+    assert "no pipeline of diffusers" in capsys.readouterr().err
+    assert cli.obey(["models", "check", str(whole), "--base", base]) == 2
+    assert "leave it out" in capsys.readouterr().err
 
 
 def test_vace_and_all_of_ltx_in_one_file(tmp_path: Path) -> None:

@@ -209,17 +209,18 @@ def verify(
 
 
 @app.command
-def models(words: Annotated[Positional[tuple[str, ...]], arg(metavar="[WORDS ...]")] = ()) -> None:
+def models(words: Annotated[Positional[tuple[str, ...]], arg(metavar="[WORDS ...]")] = (), base: str = "") -> None:
     """List the models that come with Muybridge, and the families of open models with what each can be given.
 
     `muybridge models check NAME` says, before anything is loaded, how much memory a clip takes and whether it fits.
 
     Args:
-        words: Nothing, or: check and a folder, or check and org/name.
+        words: Nothing, or: check and a folder, org/name, or a single .safetensors file.
+        base: Where the rest of a single file is: a folder, or org/name on the hub. By default told by its shape.
     """
     from muybridge.commands.models import run
 
-    run(words)
+    run(words, base)
 
 
 @app.command

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import torch
@@ -12,12 +11,12 @@ import torch
 from muybridge.backends import lora
 from muybridge.backends.opening import family, open_pipeline, quietly
 from muybridge.backends.pipelines import Pipeline
-from muybridge.backends.singles import base_of, parts_of
+from muybridge.backends.singles import completed, parts_of
 from muybridge.backends.tuning import PLAIN, TUNED, Tuning
 from muybridge.generate import Model, Stream, check_text, fast_dtype
 from muybridge.sampler.sample import Settings
-from muybridge.storage.pipelines import OURS, PipelineFolder, find
-from muybridge.storage.singles import SingleFile, pair_of
+from muybridge.storage.pipelines import OURS, PipelineFolder
+from muybridge.storage.singles import SingleFile
 from muybridge.types import Condition, Event, Latent, Video
 
 
@@ -118,15 +117,10 @@ def open_single(
 
     pickle  the weights of the base may be pickled
     """
-    files = pair_of(single)
-    name, replaced = base or base_of(files), (*files, *(("vae",) if single.has_vae else ()))
-    found = find(name, pickle, without=replaced)
-    if found is None:
-        raise ValueError(f"--base is {name!r}, and no pipeline of diffusers: give a folder, or org/name on the hub")
+    files, found = completed(single, base, pickle)
     chosen, dtype = [lora.read(text) for text in loras], dtype or _dtype(device)
     with quietly():
         parts = parts_of(files, found, dtype, torch.float32 if family(found).vae_float32 else dtype)
-    found = replace(found, weights={**found.weights, **{part: [one.path] for part, one in files.items()}})
     pipe, said = open_pipeline(found, device, dtype, parts, tuning)
     digests = [found.digest, *(one.digest for one in files.values()), *tuning.changes]
     return _finished(pipe, str(single.path), digests, chosen, device, dtype, said)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from muybridge.storage.pipelines import PipelineFolder
-from muybridge.storage.singles import SingleFile, read_weights
+from muybridge.storage.pipelines import PipelineFolder, find
+from muybridge.storage.singles import SingleFile, pair_of, read_weights
 
 BASES = {
     ("WanTransformer3DModel", 1536, 16): "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
@@ -33,6 +34,23 @@ PAIRS = {
     ("WanTransformer3DModel", 5120, 36): "Wan-AI/Wan2.2-I2V-A14B-Diffusers",
 }
 """The same where there are two, one for strong noise and one for the rest."""
+
+
+def completed(single: SingleFile, base: str, pickle: bool) -> tuple[dict[str, SingleFile], PipelineFolder]:
+    """The transformers of a model, of which `single` is one, and its pipeline, these in the place of its own.
+
+    base    folder or repository of the rest; "" for that of a model of this shape
+    pickle  its weights may be pickled
+
+    ValueError, with the mend, where they do not go together.
+    """
+    files = pair_of(single)
+    name, replaced = base or base_of(files), (*files, *(("vae",) if single.has_vae else ()))
+    found = find(name, pickle, without=replaced)
+    if found is None:
+        raise ValueError(f"--base is {name!r}, and no pipeline of diffusers: give a folder, or org/name on the hub")
+    check_base(files, found)
+    return files, replace(found, weights={**found.weights, **{part: [one.path] for part, one in files.items()}})
 
 
 def base_of(files: Mapping[str, SingleFile]) -> str:
@@ -69,7 +87,6 @@ def parts_of(
     files: Mapping[str, SingleFile], base: PipelineFolder, dtype: torch.dtype, vae_dtype: torch.dtype
 ) -> dict[str, Any]:
     """The networks in the files, by their names in the pipeline. ValueError if they are not those of the base."""
-    check_base(files, base)
     parts = {}
     for part, single in files.items():
         tensors = read_weights(single, dtype)

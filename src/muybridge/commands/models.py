@@ -25,8 +25,8 @@ IN_MEMORY = (Placement.TOGETHER, Placement.TILED)
 """Placements that mean something without a GPU."""
 
 
-def run(words: Sequence[str]) -> None:
-    """Nothing: the tables. "check NAME": whether that one fits. ValueError for anything else."""
+def run(words: Sequence[str], base: str = "") -> None:
+    """Nothing: the tables. "check NAME": whether that one fits, a single file with `base`. ValueError otherwise."""
     console = Console(highlight=False)
     if not words:
         _bundled(console)
@@ -34,11 +34,11 @@ def run(words: Sequence[str]) -> None:
         console.print(
             "Models of these families in diffusers' format: --model FOLDER or --model org/name.", markup=False
         )
-        console.print("Whether one fits this machine: muybridge models check FOLDER", markup=False)
+        console.print("Whether one fits this machine: muybridge models check FOLDER_OR_FILE", markup=False)
         return
     if len(words) != 2 or words[0] != "check":
         raise ValueError(f"`muybridge models {' '.join(words)}` means nothing: write `muybridge models check NAME`")
-    check(console, words[1])
+    check(console, words[1], base)
 
 
 def _bundled(console: Console) -> None:
@@ -84,13 +84,18 @@ def markdown() -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + f"\n\n{explained}"
 
 
-def check(console: Console, name: str) -> None:
+def check(console: Console, name: str, base: str = "") -> None:
     """Reads settings and headers only, and says what a clip takes, where it fits, and which options make it fit."""
     from muybridge.backends.memory import needs, weights
     from muybridge.backends.opening import family
-    from muybridge.storage import pipelines
+    from muybridge.backends.singles import completed
+    from muybridge.storage import pipelines, singles
 
+    if base and not singles.is_single(name):
+        raise ValueError(f"--base names the rest of a model in a single file, and {name} is none: leave it out")
     found = pipelines.find(name, allow_pickle=True)
+    if singles.is_single(name):
+        _, found = completed(singles.read_single(name), base, pickle=True)
     if found is None or found.pipeline == pipelines.OURS:
         if found is None:
             checkpoint.load(name)
@@ -98,7 +103,7 @@ def check(console: Console, name: str) -> None:
         return
     known = family(found)
     shape = (known.frames, known.height, known.width)
-    console.print(f"{name}: {known.name}, {found.pipeline}", markup=False)
+    console.print(f"{name}: {known.name}, {found.pipeline}", markup=False, soft_wrap=True)
     console.print(f"licence: {known.licence}; what is made may be sold: {known.commerce}", markup=False)
     if found.pickled:
         console.print("its weights are pickled: it is opened with --allow-pickle only", markup=False)
