@@ -46,7 +46,7 @@ class Options:
         stills: Held-out stills that become first frames.
         frames: Of the clips generated; by default what the model learnt from.
         steps: As in `muybridge generate`; by default the model's own.
-        guidance, shift, drafts: Likewise.
+        solver, guidance, shift, drafts, draft_steps: Likewise.
         folder: Keeps results clip by clip; one for each model and its settings.
         json: Where to write all figures.
     """
@@ -57,9 +57,11 @@ class Options:
     stills: int = 50
     frames: int | None = None
     steps: int | None = None
+    solver: str | None = None
     guidance: float | None = None
     shift: float | None = None
     drafts: int | None = None
+    draft_steps: int | None = None
     folder: Path | None = None
     json: Path | None = None
 
@@ -99,7 +101,8 @@ def pixels(frames: Frames) -> Tensor:
 def subject(options: Options) -> Subject:
     model = load(options.model)
     trained = model.config["trained"]
-    asked = {name: getattr(options, name) for name in ("steps", "guidance", "shift", "drafts")}
+    names = ("steps", "solver", "guidance", "shift", "drafts", "draft_steps")
+    asked = {name: getattr(options, name) for name in names}
     settings = dataclasses.replace(model.settings, **{k: v for k, v in asked.items() if v is not None})
     frames = options.frames or trained["frames"]
     shape = Condition(frames=frames, height=trained["height"], width=trained["width"], fps=trained["fps"])

@@ -58,6 +58,25 @@ def rollout(
     return torch.cat(frames, dim=1)
 
 
+def walk(
+    student: VideoTransformer, lesson: Lesson, grid: Float[Tensor, " k"], leave: int
+) -> Float[Tensor, "b t c h w"]:
+    """Clips made as a whole: the first `leave` steps of the `grid`, then one jump to data, which alone has a gradient.
+
+    So what the student learns from is what it meets when it is sampled (backward simulation, 2405.14867, §4.5).
+    """
+    x = interpolate(lesson.data, lesson.noise, lesson.hold(torch.ones_like(lesson.held)))
+    with torch.no_grad():
+        for level, after in islice(pairwise(grid), leave):
+            here = lesson.hold(level.expand(x.shape[:2]))
+            span = here - lesson.hold(after.expand(x.shape[:2]))
+            x = x - expand_level(span, x) * student(x, here, lesson.streams, span=span).float()
+    here = lesson.hold(grid[leave].expand(x.shape[:2]))
+    span = here - lesson.hold(torch.zeros_like(here))
+    made = x - expand_level(span, x) * student(x, here, lesson.streams, span=span).float()
+    return torch.where(expand_level(lesson.is_known, x), lesson.data, made)
+
+
 def gap(
     made: Float[Tensor, "b t c h w"], real: Float[Tensor, "b t c h w"], fake: Float[Tensor, "b t c h w"]
 ) -> Float[Tensor, "b t c h w"]:
@@ -93,16 +112,15 @@ class SelfForcing(nn.Module):
         super().__init__()
         assert steps >= 1, f"{steps} steps"
         assert turns >= 1, f"{turns} turns"
-        assert student.config.causal, "only a causal student can be rolled out"
         assert student.config.spans, "a rollout jumps: the student takes spans"
         self.student, self.critic, self.teacher, self.levels = student, critic, teacher, levels
         self.steps, self.shift, self.turns = steps, shift, turns
         self.register_buffer("turn", torch.zeros((), dtype=torch.long))
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles what sees whole clips."""
-        self.critic.compile(*args, **kwargs)
-        self.teacher.compile(*args, **kwargs)
+        """Compiles what sees whole clips, for each shape of a batch."""
+        for each in (self.critic, self.teacher, *([] if self.student.config.causal else [self.student])):
+            each.compile(*args, **{"dynamic": False, **kwargs})
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         lesson = self.teacher.lesson(batch, self.levels)
@@ -111,7 +129,7 @@ class SelfForcing(nn.Module):
         learns = int(self.turn) % self.turns == 0
         self.turn += 1
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            made = rollout(self.student, lesson, grid, leave)
+            made = (rollout if self.student.config.causal else walk)(self.student, lesson, grid, leave)
         judged = self._flow(lesson, made.detach())
         metrics = {"critic": judged.detach()}
         loss = judged
