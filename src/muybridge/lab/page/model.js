@@ -110,23 +110,34 @@ export class Model {
     return mistakes(await this.sessions.witness.run({ picture, text }));
   }
 
-  /** Velocity of a latent: `shape` is (1, frames, channels, rows, columns), of which the first `held` frames are known. */
+  /**
+   * Velocity of latents: `shape` is (clips, frames, channels, rows, columns). All have the same words, and of each the
+   * first `held` frames are known.
+   */
   async velocity(x, levels, spans, text, fps, shape, held) {
     const { Tensor } = this.ort;
+    const [clips, frames] = shape;
     const feeds = {
       latent: new Tensor("float32", x, shape),
-      level: new Tensor("float32", levels, [1, levels.length]),
-      text,
-      fps: new Tensor("float32", [fps], [1]),
+      level: new Tensor("float32", levels, [clips, frames]),
+      text: clips === 1 ? text : this.repeated(text, clips),
+      fps: new Tensor("float32", new Float32Array(clips).fill(fps), [clips]),
     };
     if (this.anchored) {
-      const known = Float32Array.from(levels, (_, f) => (f < held ? 1 : 0));
-      feeds.known = new Tensor("float32", known, [1, levels.length]);
+      const known = Float32Array.from(levels, (_, i) => (i % frames < held ? 1 : 0));
+      feeds.known = new Tensor("float32", known, [clips, frames]);
     }
     if (this.sessions.transformer.inputNames.includes("span")) {
-      feeds.span = new Tensor("float32", spans ?? new Float32Array(levels.length), [1, levels.length]);
+      feeds.span = new Tensor("float32", spans ?? new Float32Array(levels.length), [clips, frames]);
     }
     return Object.values(await this.sessions.transformer.run(feeds))[0].data;
+  }
+
+  /** A tensor (1, …) as one of (times, …). */
+  repeated(tensor, times) {
+    const data = new Float32Array(times * tensor.data.length);
+    for (let i = 0; i < times; i++) data.set(tensor.data, i * tensor.data.length);
+    return new this.ort.Tensor("float32", data, [times, ...tensor.dims.slice(1)]);
   }
 
   /** The latent frame of a still: pixels (3, height, width) in [-1, 1]. The encoder is loaded the first time. */

@@ -52,35 +52,35 @@ async function make(wish) {
   const read = (prompt) => model.text(ready.vocabulary.read(prompt));
   const [positive, negative] = [await read(wish.prompt), await read(wish.negative)];
   let given = wish.still ? await model.encode(wish.still, wish.height, wish.width, stride) : new Float32Array();
-  const walk = (count, how, seed) => {
+  const walk = (noise, clips, how) => {
+    const dims = [clips, noise.length / size / clips, ...shape.slice(2)];
     const under = (text) => (x, levels, spans) =>
-      model.velocity(x, levels, spans, text, wish.fps, [1, count, ...shape.slice(2)], given.length / size);
-    return sample(under(positive), under(negative), normals(count * size, seed), given, count, how);
+      model.velocity(x, levels, spans, text, wish.fps, dims, given.length / size);
+    return sample(under(positive), under(negative), noise, given, dims[0] * dims[1], how);
   };
 
   const first = performance.now();
   const chosen = model.witnesses ? settings.drafts : 0;
   const begins = !given.length && (chosen || (model.anchored && frames > 1));
   const drafts = begins ? draftSeeds(wish.seed, chosen || 1) : [];
-  const before = drafts.length * settings.draft_steps;
+  const before = begins ? settings.draft_steps : 0;
   const steps = before + (begins && frames === 1 ? 0 : wish.steps);
-  const work = (step) => Math.min(step, before) + Math.max(0, step - before) * frames; // a draft is one frame
+  const work = (step) => Math.min(step, before) * drafts.length + Math.max(0, step - before) * frames;
   const tell = (step) =>
     self.postMessage({ type: "step", step, steps, done: work(step) / work(steps), seconds: seconds(first) });
-  let [best, fewest] = [given, Infinity];
-  for (const [number, seed] of drafts.entries()) {
-    let still = given;
-    for await (const step of walk(1, { ...settings, steps: settings.draft_steps }, seed)) {
-      still = step.x;
-      tell(number * settings.draft_steps + step.index);
+  if (begins) {
+    const noise = new Float32Array(drafts.length * size);
+    drafts.forEach((seed, i) => noise.set(normals(size, seed), i * size));
+    let stills = noise;
+    for await (const step of walk(noise, drafts.length, { ...settings, steps: before })) {
+      stills = step.x;
+      tell(step.index);
       if (await left()) return;
     }
-    const wrong = drafts.length > 1 ? await model.mistakes(still, positive, shape) : 0;
-    if (wrong < fewest) [best, fewest] = [still, wrong];
+    given = await best(Array.from(drafts, (_, i) => stills.slice(i * size, (i + 1) * size)), positive, shape);
   }
-  given = best;
   let latent = given;
-  for await (const step of steps > before ? walk(frames, settings, wish.seed) : []) {
+  for await (const step of steps > before ? walk(normals(frames * size, wish.seed), 1, settings) : []) {
     latent = step.x;
     tell(before + step.index);
     if (await left()) return;
@@ -100,6 +100,13 @@ async function make(wish) {
   }
   const took = { seconds: seconds(began), sampling, secondsAStep: sampling / steps };
   self.postMessage({ type: "made", took, facts: model.facts });
+}
+
+/** That of several first frames which shows best what was asked for. */
+async function best(stills, text, shape) {
+  const wrong = [];
+  for (const still of stills) wrong.push(stills.length > 1 ? await ready.model.mistakes(still, text, shape) : 0);
+  return stills[wrong.indexOf(Math.min(...wrong))];
 }
 
 /** The first, the middle and the last latent frame as foretold, each decoded by itself: rough, but little work. */
