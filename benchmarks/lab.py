@@ -1,7 +1,7 @@
 """The lab in Chromium: seconds to the first picture, seconds a step, frames a second, bytes, by threads.
 
     muybridge lab --no-serve
-    python benchmarks/lab.py [--folder runs/lab] [--threads 1 2] [--steps 8] [--frames 33] [--json PATH]
+    python benchmarks/lab.py [--folder runs/lab] [--threads 1 2] [--steps 8] [--frames 33] [--drafts 1] [--json PATH]
 
 Each number of threads gets a browser of its own with nothing kept. Beside the clock's seconds stand those that the
 browser's processes spent on a processor, which other programs on the machine disturb less (Linux only). Needs
@@ -95,6 +95,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--frames", type=int, default=33)
+    parser.add_argument("--drafts", type=int, help="first frames to choose from; by default as many as the model draws")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     browser_path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -109,6 +110,7 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
             url = f"http://127.0.0.1:{server.server_address[1]}/?run=wasm&threads={threads}"
             wish = {"frames": str(options.frames), "steps": str(options.steps)}
+            wish |= {"drafts": str(options.drafts)} if options.drafts else {}
             one = visit(browser.new_context().new_page(), url, wish)
             browser.close()
             found["threads"][threads] = one

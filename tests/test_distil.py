@@ -35,10 +35,10 @@ def names(steps: Iterator[tuple[str, object]]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished distillation: pruned, causal, shortcuts, self-forced."""
+    """The folder of a finished distillation: pruned, causal, shortcuts, matched."""
     folder = tmp_path_factory.mktemp("student")
     steps = distil(find_student("tiny"), load(tiny_model, "cpu"), Simulated(), folder, Group(), workers=0)
-    assert names(steps) == ["imitation", "shortcuts", "self-forcing"]
+    assert names(steps) == ["imitation", "shortcuts", "matching"]
     return folder
 
 
@@ -62,7 +62,7 @@ def test_it_streams(run: Path) -> None:
 
 
 def test_pictures_were_drawn_on_the_way(run: Path) -> None:
-    for exercise in ("imitation", "shortcuts", "self-forcing"):
+    for exercise in ("imitation", "shortcuts", "matching"):
         assert (run / exercise / "samples" / "step-0000002.png").exists()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from itertools import islice, pairwise
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from tiny_models import TEXT, TRANSFORMER, text_encoder, transformer
 from torch import Tensor, nn
 
 from muybridge.distillation.lesson import Lesson, Teacher
-from muybridge.distillation.self_forcing import SelfForcing, gap, rollout
+from muybridge.distillation.matching import DistributionMatching, gap, rollout, sampled
 from muybridge.distillation.stepwise import Imitation, ProgressiveDistillation, Shortcut, drawn_places, part
 from muybridge.distillation.student import begun
 from muybridge.flow.guidance import Guidance, guided_velocity
@@ -20,11 +19,12 @@ from muybridge.flow.maps import jump
 from muybridge.flow.paths import data_from_velocity, interpolate
 from muybridge.flow.schedules import time_grid
 from muybridge.flow.solvers import euler
-from muybridge.sampler import Settings, stream
+from muybridge.sampler import Settings, sample, stream
+from muybridge.sampler.sample import _noise
 from muybridge.training.objectives import LevelSettings
 from muybridge.transformer.model import TransformerConfig, VideoTransformer
 from muybridge.transformer.streaming import advance, read
-from muybridge.types import Batch, Carry, Streams
+from muybridge.types import Batch, Carry, Sampled, Streams
 
 MEAN, STD, FRAMES = 0.7, 0.5, 3
 PLAIN = LevelSettings(prefix=0.0, drop_text=0.0, per_frame=0.0)
@@ -316,11 +316,11 @@ def test_which_students_cannot_be() -> None:
         Shortcut(Gaussian(), taught, 8, 1.0, PLAIN)
     with pytest.raises(AssertionError, match="cannot be halved"):
         Shortcut(Gaussian(spans=True), taught, 6, 1.0, PLAIN)
-    with pytest.raises(AssertionError, match="only a causal student"):
-        SelfForcing(Gaussian(spans=True), Gaussian(), taught, 4, 1.0, PLAIN)
+    with pytest.raises(AssertionError, match="takes spans"):
+        DistributionMatching(Gaussian(), Gaussian(), taught, 4, 1.0, PLAIN)
 
 
-# Self forcing
+# Distribution matching
 
 
 @pytest.fixture
@@ -376,17 +376,32 @@ def test_a_rollout_is_what_streams(causal: VideoTransformer) -> None:
 def test_leaving_early_jumps_to_data_from_there() -> None:
     """Of a student that knows the exact map every way ends at the same clip: see the flow's closed form."""
     lesson = teacher(Gaussian()).lesson(batch(2), PLAIN)
-    grid, model = time_grid(4, 2.0), Gaussian(spans=True)
-    ends = []
     for leave in range(4):
-        x = lesson.noise
-        for level, after in islice(pairwise(grid), leave):
-            here = level.expand(x.shape[:2])
-            x = x + (after - level) * model(x, here, lesson.streams, span=here - after)
-        here = grid[leave].expand(x.shape[:2])
-        ends.append(data_from_velocity(x, model(x, here, lesson.streams, span=here), here))
-    for end in ends:
-        torch.testing.assert_close(end, MEAN + STD * lesson.noise, rtol=0, atol=1e-5)
+        made = sampled(Gaussian(spans=True), lesson, time_grid(4, 2.0), leave)
+        torch.testing.assert_close(made, MEAN + STD * lesson.noise, rtol=0, atol=1e-5)
+
+
+def test_what_is_judged_is_what_is_sampled() -> None:
+    """A student that sees whole clips: same noise, same known frames, same steps, same clip."""
+    student = transformer(replace(TRANSFORMER, spans=True))
+    lesson = teacher(transformer()).lesson(batch(4, seed=3), replace(PLAIN, prefix=1.0))
+    noise = _noise(lesson.streams, range(4))
+    lesson = replace(lesson, noise=noise, held=torch.zeros_like(lesson.held))
+    *_, last = sample(student, lesson.streams, None, Settings(3, "jump", 1.0, shift=2.0), range(4))
+    assert isinstance(last, Sampled)
+    with torch.no_grad():
+        made = sampled(student, lesson, time_grid(3, 2.0), leave=2)
+    torch.testing.assert_close(made, last.latent.frames, rtol=0, atol=1e-5)
+    assert torch.equal(made[lesson.is_known], lesson.data[lesson.is_known])
+
+
+def test_a_student_of_whole_clips_learns_from_its_last_jump() -> None:
+    student = transformer(replace(TRANSFORMER, spans=True))
+    objective = DistributionMatching(student, transformer(seed=5), teacher(transformer(), 2.0), 2, 1.0, MIXED)
+    loss, metrics = objective(batch())
+    loss.backward()
+    assert {"loss", "critic", "gap"} <= metrics.keys()
+    assert all(p.grad is not None for p in objective.parameters() if p.requires_grad)
 
 
 def test_known_frames_of_a_rollout_are_those_given(causal: VideoTransformer) -> None:
@@ -399,7 +414,7 @@ def test_known_frames_of_a_rollout_are_those_given(causal: VideoTransformer) -> 
 
 def test_student_and_critic_learn_from_losses_of_their_own(causal: VideoTransformer) -> None:
     critic = transformer(seed=5)
-    objective = SelfForcing(causal, critic, teacher(transformer(), 2.0), 2, 1.0, MIXED, turns=2)
+    objective = DistributionMatching(causal, critic, teacher(transformer(), 2.0), 2, 1.0, MIXED, turns=2)
     torch.manual_seed(0)
     loss, metrics = objective(batch())
     loss.backward()
@@ -426,7 +441,7 @@ def test_student_and_critic_learn_from_losses_of_their_own(causal: VideoTransfor
 def test_the_student_s_gradient_is_that_of_the_judged_clip(causal: VideoTransformer) -> None:
     """d loss / d made = gap / n: checked against a student of one weight, by hand."""
     taught, critic = teacher(transformer()), transformer(seed=5)
-    objective = SelfForcing(causal, critic, taught, 1, 1.0, PLAIN)
+    objective = DistributionMatching(causal, critic, taught, 1, 1.0, PLAIN)
     lesson: Lesson = taught.lesson(batch(2), PLAIN)
     made = lesson.noise.clone().requires_grad_(True)
     objective._match(lesson, made, {}).backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import re
 import shutil
@@ -258,8 +259,11 @@ def test_in_a_browser(lab: Path, model: Path, browser: Any, tmp_path: Path) -> N
     tab.reload()
     tab.wait_for_selector("html[data-ready=yes]")
     assert tab.locator("#clips li").count() == 2
-    _make(tab, wish | {"seed": "8"})
+    tab.click("#forget")
+    _make(tab, wish | {"drafts": "1"})
     assert tab.locator("#clips li").count() == 3
+    first = python.generate(condition, SEED, dataclasses.replace(python.settings, drafts=1))[0].frames
+    assert _psnr(_newest(tab)["pixels"], first) >= 30
     assert tab.inner_text("#factbytes").startswith("nothing")
     context.close()
 

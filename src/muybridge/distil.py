@@ -24,14 +24,14 @@ from muybridge.data.source import Source
 from muybridge.data.turns import InTurns
 from muybridge.data.worlds import HELD_OUT
 from muybridge.distillation.lesson import Teacher
+from muybridge.distillation.matching import DistributionMatching
 from muybridge.distillation.pruning import on, pruned
-from muybridge.distillation.self_forcing import SelfForcing
 from muybridge.distillation.stepwise import Imitation, ProgressiveDistillation, Shortcut
 from muybridge.distillation.student import begun
 from muybridge.flow.guidance import Guidance
 from muybridge.flow.paths import interpolate
 from muybridge.generate import Model, save_model, to_uint8
-from muybridge.recipes.student import Exercise, Halve, Imitate, SelfForce, Shorten, StudentRecipe
+from muybridge.recipes.student import Exercise, Halve, Imitate, Match, Shorten, StudentRecipe
 from muybridge.sampler.sample import JUMP, Settings
 from muybridge.simulation import prompt_and_facts
 from muybridge.train import Step, cache_latents, trained
@@ -114,10 +114,10 @@ def rounds(
         case Shorten():
             shortcut = Shortcut(student, teacher, exercise.finest, shift, levels, exercise.anchor)
             yield "shortcuts", recipe.steps, shortcut
-        case SelfForce():
+        case Match():
             critic = deepcopy(teacher.transformer).requires_grad_(True)
-            forcing = SelfForcing(student, critic, teacher, recipe.steps, shift, levels, exercise.turns)
-            yield "self-forcing", recipe.steps, forcing
+            matching = DistributionMatching(student, critic, teacher, recipe.steps, shift, levels, exercise.turns)
+            yield "matching", recipe.steps, matching
         case Halve():
             steps = exercise.begin
             while steps > exercise.end:

@@ -54,8 +54,8 @@ class Shorten:
 
 
 @dataclass(frozen=True)
-class SelfForce:
-    """Rollouts of the student, judged by teacher and critic; the student learns in every `turns`-th step."""
+class Match:
+    """Clips that the student makes, judged by teacher and critic; the student learns in every `turns`-th step."""
 
     training: TrainSettings
     batch: int
@@ -64,7 +64,7 @@ class SelfForce:
     levels: LevelSettings = field(default_factory=LevelSettings)
 
 
-Exercise: TypeAlias = Imitate | Halve | Shorten | SelfForce
+Exercise: TypeAlias = Imitate | Halve | Shorten | Match
 
 
 @dataclass(frozen=True)
@@ -90,4 +90,4 @@ class StudentRecipe:
     @property
     def spans(self) -> bool:
         """Whether it is told how far it steps, and so jumps."""
-        return any(isinstance(exercise, Shorten | SelfForce) for exercise in self.exercises)
+        return any(isinstance(exercise, Shorten | Match) for exercise in self.exercises)

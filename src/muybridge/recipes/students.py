@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from muybridge.distillation.pruning import Pruning
-from muybridge.recipes.student import Halve, Imitate, SelfForce, Shorten, StudentRecipe
+from muybridge.recipes.student import Halve, Imitate, Match, Shorten, StudentRecipe
 from muybridge.training.objectives import LevelSettings
 from muybridge.training.settings import TrainSettings
 
@@ -22,7 +22,7 @@ TINY = StudentRecipe(
     exercises=(
         Imitate(_BRIEFLY, batch=2),
         Shorten(_BRIEFLY, batch=2, firsts=4, finest=4),
-        SelfForce(_BRIEFLY, batch=2, levels=_CAUSAL),
+        Match(_BRIEFLY, batch=2, levels=_CAUSAL),
     ),
     steps=2,
     clips=4,
@@ -44,6 +44,12 @@ NANO_FAST = StudentRecipe(
             firsts=128,
             finest=16,
             levels=_AFTER_A_STILL,
+        ),
+        Match(
+            replace(_LEARN, steps=300, lr=1e-4, muon_lr=1.5e-4, warmup=20, ema=0.98, decay=0.4, compile=True),
+            batch=16,
+            firsts=96,
+            levels=replace(_AFTER_A_STILL, shift=4.0),
         ),
     ),
     steps=4,
@@ -74,7 +80,7 @@ NANO_STREAM = StudentRecipe(
     exercises=(
         Imitate(replace(_LEARN, steps=400), batch=16, levels=_CAUSAL),
         Shorten(_LEARN, batch=16, levels=_CAUSAL),
-        SelfForce(
+        Match(
             replace(_LEARN, steps=200, lr=5e-5, muon_lr=1e-4, ema=0.98), batch=8, levels=replace(_CAUSAL, prefix=0.3)
         ),
     ),

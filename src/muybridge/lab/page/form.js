@@ -1,8 +1,8 @@
 /**
  * What the user asks for: reads the form, puts an older wish back into it, says at once what is wrong with one.
  *
- * @typedef {{prompt: string, negative: string, seed: number, steps: number, guidance: number, frames: number,
- *     fps: number, width: number, height: number, still: Float32Array | null}} Wish
+ * @typedef {{prompt: string, negative: string, seed: number, steps: number, guidance: number, drafts: number,
+ *     frames: number, fps: number, width: number, height: number, still: Float32Array | null}} Wish
  */
 
 import { readStill } from "./still.js";
@@ -10,6 +10,7 @@ import { Vocabulary } from "./text.js";
 
 const LARGEST_SEED = Number.MAX_SAFE_INTEGER - 3; // variants take the three that follow
 const LENGTHS = [9, 17, 33, 49];
+const DRAFTS = [1, 2, 4, 8];
 const IDEAS = [
   "a small red ball rolls behind a tall blue box",
   "a large green ball drops and bounces",
@@ -40,6 +41,10 @@ export class Form {
     $("steps").value = sampling.steps;
     $("guidance").value = sampling.guidance;
     $("guidance").disabled = sampling.solver === "jump";
+    $("drafting").hidden = !sampling.drafts;
+    for (const count of DRAFTS.filter((count) => count < sampling.drafts)) $("drafts").add(new Option(String(count)));
+    $("drafts").add(new Option(String(sampling.drafts)));
+    $("drafts").value = sampling.drafts;
     for (const idea of IDEAS) {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: idea });
       button.onclick = () => {
@@ -64,9 +69,10 @@ export class Form {
       throw new Error(`the seed is ${$("seed").value || "no number"}: take a whole number from 0 to ${LARGEST_SEED}`);
     }
     const { width, height, fps } = this.model.trained;
-    const numbers = { seed, steps: Number($("steps").value), guidance: Number($("guidance").value) };
+    const number = (/** @type {string} */ name) => Number($(name).value);
+    const numbers = { seed, steps: number("steps"), guidance: number("guidance"), drafts: number("drafts") };
     const words = { prompt: $("prompt").value.trim(), negative: $("negative").value.trim() };
-    return { ...words, ...numbers, frames: Number($("frames").value), fps, width, height, still: this.still };
+    return { ...words, ...numbers, frames: number("frames"), fps, width, height, still: this.still };
   }
 
   /** How many clips, and what they are to run on. */
@@ -80,6 +86,7 @@ export class Form {
 
   write(/** @type {Wish} */ wish) {
     for (const name of ["prompt", "negative", "seed", "steps", "guidance", "frames"]) $(name).value = wish[name];
+    if (wish.drafts) $("drafts").value = wish.drafts; // older ones do not say
     if (wish.still) this.give(wish.still, fromPixels(wish.still, wish.width, wish.height));
     else this.forget();
     this.changed();

@@ -36,8 +36,8 @@ async function open({ lab, vocabulary, wish }) {
 }
 
 /**
- * @param {{prompt: string, negative: string, seed: number, steps: number, guidance: number, frames: number,
- *     fps: number, width: number, height: number, still: Float32Array | null, previewEvery: number}} wish
+ * @param {{prompt: string, negative: string, seed: number, steps: number, guidance: number, drafts: number,
+ *     frames: number, fps: number, width: number, height: number, still: Float32Array | null, previewEvery: number}} wish
  */
 async function make(wish) {
   if (!ready) throw new Error("the model is not loaded");
@@ -60,7 +60,7 @@ async function make(wish) {
   };
 
   const first = performance.now();
-  const chosen = model.witnesses ? settings.drafts : 0;
+  const chosen = model.witnesses ? wish.drafts : 0;
   const begins = !given.length && (chosen || (model.anchored && frames > 1));
   const drafts = begins ? draftSeeds(wish.seed, chosen || 1) : [];
   const before = begins ? settings.draft_steps : 0;

@@ -1,8 +1,8 @@
-"""A causal student learns from what it does itself: Self Forcing, Huang et al. 2506.08009.
+"""A student learns from what it makes itself: distribution matching distillation, Yin et al. 2311.18828.
 
-It rolls a clip out frame by frame through its cache, as it will when it streams; then the clip as a whole is judged,
-by a difference of two scores (distribution matching distillation, Yin et al. 2311.18828, eq. 7): that of the teacher,
-who knows what clips there are, and that of a critic, who learns what clips the student makes.
+It makes a clip as it will when it is used: as a whole (2405.14867), or, if it is causal, frame by frame through its
+cache (Self Forcing, Huang et al. 2506.08009). Then the clip is judged by a difference of two scores (eq. 7): that of
+the teacher, who knows what clips there are, and that of a critic, who learns what clips the student makes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from muybridge.distillation.lesson import Lesson, Teacher
+from muybridge.flow.maps import jump
 from muybridge.flow.paths import data_from_velocity, expand_level, interpolate, velocity
 from muybridge.flow.schedules import shift_times, time_grid
 from muybridge.training.objectives import LevelSettings, seeded_normal
@@ -58,23 +59,25 @@ def rollout(
     return torch.cat(frames, dim=1)
 
 
-def walk(
+def sampled(
     student: VideoTransformer, lesson: Lesson, grid: Float[Tensor, " k"], leave: int
 ) -> Float[Tensor, "b t c h w"]:
     """Clips made as a whole: the first `leave` steps of the `grid`, then one jump to data, which alone has a gradient.
 
-    So what the student learns from is what it meets when it is sampled (backward simulation, 2405.14867, §4.5).
+    So the student learns at what it meets when it is sampled, not at noisy data (2405.14867, §4.5).
     """
-    x = interpolate(lesson.data, lesson.noise, lesson.hold(torch.ones_like(lesson.held)))
+
+    def flow_map(x: Tensor, level: Tensor, after: Tensor) -> Tensor:
+        mean: Tensor = student(x, level, lesson.streams, span=level - after)
+        return mean.float()
+
+    levels = torch.stack([lesson.hold(level.expand(lesson.held.shape)) for level in grid])
+    x = interpolate(lesson.data, lesson.noise, levels[0])
     with torch.no_grad():
-        for level, after in islice(pairwise(grid), leave):
-            here = lesson.hold(level.expand(x.shape[:2]))
-            span = here - lesson.hold(after.expand(x.shape[:2]))
-            x = x - expand_level(span, x) * student(x, here, lesson.streams, span=span).float()
-    here = lesson.hold(grid[leave].expand(x.shape[:2]))
-    span = here - lesson.hold(torch.zeros_like(here))
-    made = x - expand_level(span, x) * student(x, here, lesson.streams, span=span).float()
-    return torch.where(expand_level(lesson.is_known, x), lesson.data, made)
+        for step in islice(jump(flow_map, x, levels), leave):
+            x = step.x
+    (last,) = jump(flow_map, x, levels[[leave, -1]])
+    return torch.where(expand_level(lesson.is_known, x), lesson.data, last.x)
 
 
 def gap(
@@ -89,8 +92,8 @@ def gap(
     return (fake - real) / size
 
 
-class SelfForcing(nn.Module):
-    """Rollouts of the student whose distribution is to be the teacher's; the critic is learnt beside it.
+class DistributionMatching(nn.Module):
+    """The student's clips are to be distributed as the teacher's; the critic is learnt beside it.
 
     steps   of the student's grid; each batch leaves it at one of them, so every jump to data is judged
     turns   the critic learns in every step, the student in every such step only (Yin et al. 2405.14867, §4.2). With
@@ -112,13 +115,15 @@ class SelfForcing(nn.Module):
         super().__init__()
         assert steps >= 1, f"{steps} steps"
         assert turns >= 1, f"{turns} turns"
-        assert student.config.spans, "a rollout jumps: the student takes spans"
+        assert student.config.spans, "clips end with a jump: the student takes spans"
         self.student, self.critic, self.teacher, self.levels = student, critic, teacher, levels
         self.steps, self.shift, self.turns = steps, shift, turns
         self.register_buffer("turn", torch.zeros((), dtype=torch.long))
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles what sees whole clips, for each shape of a batch."""
+        # One function for three networks, with and without gradients: more variants than are compiled by default.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
         for each in (self.critic, self.teacher, *([] if self.student.config.causal else [self.student])):
             each.compile(*args, **{"dynamic": False, **kwargs})
 
@@ -128,8 +133,9 @@ class SelfForcing(nn.Module):
         leave = int(torch.randint(self.steps, ()))  # of the generator that the Trainer seeds: one for the whole batch
         learns = int(self.turn) % self.turns == 0
         self.turn += 1
+        make = rollout if self.student.config.causal else sampled
         with torch.set_grad_enabled(learns and torch.is_grad_enabled()):
-            made = (rollout if self.student.config.causal else walk)(self.student, lesson, grid, leave)
+            made = make(self.student, lesson, grid, leave)
         judged = self._flow(lesson, made.detach())
         metrics = {"critic": judged.detach()}
         loss = judged
