@@ -32,6 +32,22 @@ def test_hidden_matrices_go_to_muon_and_vectors_are_not_decayed() -> None:
     assert names(module, parts.plain) == {"embed.bias", "blocks.0.bias", "norm.weight", "norm.bias", "out.bias"}
 
 
+def test_children_may_learn_at_rates_of_their_own() -> None:
+    module = nn.ModuleDict({"slow": Denoise(), "fast": Denoise()})
+    module.rates = {"slow": 0.25, "fast": 1.0}  # type: ignore[assignment]
+    optimizers = build(module, settings(1, lr=4e-3, muon_lr=8e-3))
+    assert [group["initial_lr"] for one in optimizers for group in one.param_groups] == [
+        2e-3,
+        1e-3,
+        1e-3,
+        8e-3,
+        4e-3,
+        4e-3,
+    ]
+    trained = [id(p) for one in optimizers for group in one.param_groups for p in group["params"]]
+    assert sorted(trained) == sorted(id(p) for p in module.parameters() if p.requires_grad)
+
+
 def test_without_a_rate_for_muon_adamw_trains_everything() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     (only,) = build(module, settings(1, muon_lr=None))

@@ -116,7 +116,9 @@ def rounds(
             yield "shortcuts", recipe.steps, shortcut
         case Match():
             critic = deepcopy(teacher.transformer).requires_grad_(True)
-            matching = DistributionMatching(student, critic, teacher, recipe.steps, shift, levels, exercise.turns)
+            guidance = teacher.guidance if exercise.guidance is None else Guidance(exercise.guidance)
+            judge, turns, pace = Teacher(teacher.transformer, teacher.text, guidance), exercise.turns, exercise.pace
+            matching = DistributionMatching(student, critic, judge, recipe.steps, shift, levels, turns, pace)
             yield "matching", recipe.steps, matching
         case Halve():
             steps = exercise.begin

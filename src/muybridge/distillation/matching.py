@@ -98,6 +98,8 @@ class DistributionMatching(nn.Module):
     steps   of the student's grid; each batch leaves it at one of them, so every jump to data is judged
     turns   the critic learns in every step, the student in every such step only (Yin et al. 2405.14867, §4.2). With
             several processes it has to be 1
+    pace    the student's rates as a share of the critic's: a critic that lags behind sends it too far (two time-scales,
+            Heusel et al. 1706.08500)
     """
 
     turn: Tensor
@@ -111,6 +113,7 @@ class DistributionMatching(nn.Module):
         shift: float,
         levels: LevelSettings,
         turns: int = 1,
+        pace: float = 1.0,
     ) -> None:
         super().__init__()
         assert steps >= 1, f"{steps} steps"
@@ -118,6 +121,7 @@ class DistributionMatching(nn.Module):
         assert student.config.spans, "clips end with a jump: the student takes spans"
         self.student, self.critic, self.teacher, self.levels = student, critic, teacher, levels
         self.steps, self.shift, self.turns = steps, shift, turns
+        self.rates = {"student": pace, "critic": 1.0}
         self.register_buffer("turn", torch.zeros((), dtype=torch.long))
 
     def compile(self, *args: Any, **kwargs: Any) -> None:

@@ -55,12 +55,19 @@ class Shorten:
 
 @dataclass(frozen=True)
 class Match:
-    """Clips that the student makes, judged by teacher and critic; the student learns in every `turns`-th step."""
+    """Clips that the student makes, judged by teacher and critic.
+
+    turns     the student learns in every such step, the critic in all
+    pace      the student's rates as a share of the critic's, which are those of `training`
+    guidance  that the teacher judges with; None: as it is sampled
+    """
 
     training: TrainSettings
     batch: int
     firsts: int = 0
     turns: int = 1
+    pace: float = 1.0
+    guidance: float | None = None
     levels: LevelSettings = field(default_factory=LevelSettings)
 
 

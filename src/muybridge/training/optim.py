@@ -8,8 +8,8 @@ convolutions, and the layers in which a network begins and ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -65,7 +65,23 @@ def split(module: nn.Module, settings: TrainSettings) -> Split:
 
 
 def build(module: nn.Module, settings: TrainSettings) -> list[Optimizer]:
-    """The optimisers of `module`: one or two. Each group keeps its peak rate as `initial_lr`."""
+    """The optimisers of `module`: one or two. Each group keeps its peak rate as `initial_lr`.
+
+    A module whose children learn at rates of their own has `rates`, name -> share of the settings' rates, for all that
+    learn; then each of these has its optimisers.
+    """
+    rates: Mapping[str, float] = getattr(module, "rates", {})
+    if not rates:
+        return _optimizers(module, settings)
+    found: list[Optimizer] = []
+    for name, share in rates.items():
+        muon_lr = None if settings.muon_lr is None else share * settings.muon_lr
+        own = replace(settings, lr=share * settings.lr, muon_lr=muon_lr)
+        found += _optimizers(module.get_submodule(name), own)
+    return found
+
+
+def _optimizers(module: nn.Module, settings: TrainSettings) -> list[Optimizer]:
     parts = split(module, settings)
     optimizers: list[Optimizer] = []
     if parts.muon:
