@@ -45,12 +45,6 @@ NANO_FAST = StudentRecipe(
             finest=16,
             levels=_AFTER_A_STILL,
         ),
-        Match(
-            replace(_LEARN, steps=300, lr=1e-4, muon_lr=1.5e-4, warmup=20, ema=0.98, decay=0.4, compile=True),
-            batch=16,
-            firsts=96,
-            levels=replace(_AFTER_A_STILL, shift=4.0),
-        ),
     ),
     steps=4,
     clips=6_000,
