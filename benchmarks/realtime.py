@@ -50,12 +50,11 @@ class Watch:
 def clip(model: muybridge.Model, condition: muybridge.Condition, folder: Path, signer: Any) -> Watch:
     """Makes the clip and writes it."""
     settings, watch, latent = model.settings, Watch(), None
-    drafts = settings.draft_steps if settings.drafts and model.witness is not None else 0
     said = model.streams(condition, guided=settings.guidance != 1)
     watch.lap("words")
     for event in model.steps(*said, settings, [0]):
         if isinstance(event, Progress):
-            watch.lap("drafts" if event.step <= drafts else "steps")
+            watch.lap("drafts" if event.steps - event.step >= settings.steps else "steps")
         if isinstance(event, Sampled):
             latent = event.latent
     assert latent is not None, "the sampler ended without its last event"

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_sampler import CHANNELS, FRAMES, SIDE, GaussianClips, streams
+from test_sampler import FRAMES, GaussianClips, streams
 from torch import Tensor
 
 from muybridge.sampler import Settings, sample
-from muybridge.sampler.drafts import best, draft_seeds, drafted, still
+from muybridge.sampler.drafts import AT_ONCE, WILL_DO, copied, draft_seeds, drafted, first_frame, still
 from muybridge.types import Event, Progress, Sampled, Streams
 
 SETTINGS = Settings(guidance=1, steps=6, drafts=5, draft_steps=4, preview_every=2)
@@ -41,9 +41,9 @@ def last(events: Iterator[Event]) -> Tensor:
     return end.latent.frames
 
 
-def all_drafts(seed: int) -> Tensor:
+def all_drafts(seed: int, count: int = 5) -> Tensor:
     alone = replace(SETTINGS, steps=SETTINGS.draft_steps, drafts=0)
-    return last(sample(OfAnyLength(), still(streams(1), 5), None, alone, draft_seeds(seed, 5)))
+    return last(sample(OfAnyLength(), copied(still(streams(1), 0), count), None, alone, draft_seeds(seed, count)))
 
 
 def test_the_clip_begins_with_its_best_draft() -> None:
@@ -62,7 +62,7 @@ def test_the_rest_follows_the_first_frame_as_an_image_to_video_clip_would() -> N
 
 
 def test_of_a_still_the_best_draft_is_all() -> None:
-    events = list(drafted(OfAnyLength(), still(streams(1), 1), None, SETTINGS, [3], brightness))
+    events = list(drafted(OfAnyLength(), still(streams(1), 0), None, SETTINGS, [3], brightness))
     whole = last(drafted(OfAnyLength(), streams(1), None, SETTINGS, [3], brightness))
     assert [event.step for event in events if isinstance(event, Progress)] == [1, 2, 3, 4]
     torch.testing.assert_close(last(iter(events)), whole[:, :1], atol=1e-5, rtol=0)
@@ -92,12 +92,49 @@ def test_progress_counts_drafts_and_clip_as_one() -> None:
 
 
 def test_the_first_of_equal_drafts_is_taken() -> None:
-    drafts = torch.arange(6.0).reshape(6, 1, 1, 1, 1).expand(6, 1, CHANNELS, SIDE, SIDE)
+    def wrong(pictures: Tensor, streams: Streams) -> Tensor:
+        return torch.tensor([1.0, 0.2, 0.2, 2.0, 0.2])
+
+    settings = replace(SETTINGS, drafts=5)
+    taken = last(first_frame(OfAnyLength(), still(streams(1), 0), None, settings, 3, wrong))
+    torch.testing.assert_close(taken, all_drafts(3)[1:2], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("enough", "rounds"), [(0, 1), (1, 2), (2, 3), (9, 3)])
+def test_drafts_follow_until_one_will_do(enough: int, rounds: int) -> None:
+    """Of 20 at most; the last of round `enough` will do, and before it each is a little better than the one before."""
+    shown: list[Tensor] = []
 
     def wrong(pictures: Tensor, streams: Streams) -> Tensor:
-        return torch.tensor([1.0, 0.0, 0.0, 2.0, 2.0, 1.0])
+        shown.append(pictures)
+        found = 3 - len(shown) / 10 - torch.arange(len(pictures)) / 100
+        if len(shown) == enough + 1:
+            found[-1] = WILL_DO - 0.1
+        return found
 
-    assert best(drafts, streams(6), 2, wrong)[:, 0, 0, 0, 0].tolist() == [1.0, 5.0]
+    settings = replace(SETTINGS, drafts=20)
+    events = list(first_frame(OfAnyLength(), still(streams(1), 0), None, settings, 3, wrong))
+    assert [len(pictures) for pictures in shown] == [AT_ONCE, AT_ONCE, 20 - 2 * AT_ONCE][:rounds]
+    every = all_drafts(3, 20)
+    torch.testing.assert_close(torch.cat(shown), every[: len(torch.cat(shown)), 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(last(iter(events))[0, 0], torch.cat(shown)[-1], atol=0, rtol=0)
+    told = [event for event in events if isinstance(event, Progress)]
+    assert [event.step for event in told] == list(range(1, 4 * rounds + 1))
+    assert [event.steps for event in told] == [4 * (1 + i // 4) for i in range(4 * rounds)]
+
+
+def test_each_clip_of_a_batch_gets_as_many_drafts_as_it_needs() -> None:
+    needed = iter([2.0, 0.0, 0.0, 2.0, 2.0, 2.0])  # rounds of clips: one and another, one, three
+
+    def wrong(pictures: Tensor, streams: Streams) -> Tensor:
+        return torch.full((len(pictures),), next(needed))
+
+    settings = replace(SETTINGS, drafts=3 * AT_ONCE)
+    told = [e for e in drafted(OfAnyLength(), streams(3), None, settings, [3, 4, 5], wrong) if isinstance(e, Progress)]
+    assert next(needed, None) is None
+    assert [event.step for event in told] == list(range(1, 4 * 6 + 6 + 1))
+    assert told[0].steps == 3 * 4 + 6
+    assert told[-1].steps == told[-1].step
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**40 + 1, 2**64 - 1])

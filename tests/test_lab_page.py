@@ -35,8 +35,8 @@ from muybridge.storage.provenance import from_metadata
 from muybridge.storage.stills import fit, read_still
 
 PROMPT = "a small red ball rolls behind a tall blue box"
-SEED = 14
-"""Of whose drafts the second is best by far: the tiny model's witness is drawn at random, and int8 may sway it."""
+SEED = 68
+"""Of whose ten drafts the ninth is best by far: the tiny model's witness is drawn at random, and int8 may sway it."""
 FLAGS = (
     "--no-sandbox",
     "--disable-quic",

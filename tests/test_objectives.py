@@ -89,7 +89,7 @@ def witnessing() -> Witnessing:
     config = WitnessConfig(TRANSFORMER.channels, TEXT.width, len(COLOURS), len(SHAPES), OBJECTS, width=8, blocks=1)
     module = drawn(Witness(config))
     assert isinstance(module, Witness)
-    return Witnessing(module, text_encoder())
+    return Witnessing(module, text_encoder(), autoencoder())
 
 
 def of_pictures() -> Batch:

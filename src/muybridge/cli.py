@@ -112,7 +112,7 @@ def generate(
         guidance_high: Noise level, 0 to 1, up to which guidance is applied.
         rescale: 0 to 1: how far the contrast that guidance adds is taken back.
         context_noise: Noise level, 0 to 1, that given frames are blurred with.
-        drafts: First frames to draw and look at; the clip goes on from the one that shows what was asked. 0 is none.
+        drafts: First frames to draw at most, until one shows what was asked; the clip goes on from it. 0 is none.
         draft_steps: Steps from noise to such a first frame.
         stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds.
         watermark: Hide in the pixels that Muybridge made them; invisible, and it survives compression.

@@ -101,7 +101,7 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
         source = in_turns(folder, stage.portions, stage.training.seed, vocabulary, name)
         with Prefetch(source, min(workers, 1)) as ahead:
             yield from trained(stage.name, objective, ahead, stage.training, folder, group, draw)
-    witness = yield from learn_witness(recipe, material, text, vocabulary, folder, group, workers)
+    witness = yield from learn_witness(recipe, material, autoencoder, text, vocabulary, folder, group, workers)
     if group.rank == 0:
         save_model(
             folder / "model",
@@ -201,6 +201,7 @@ def learn_words(
 def learn_witness(
     recipe: Recipe,
     material: Material,
+    autoencoder: VideoAutoencoder,
     text: TextEncoder,
     vocabulary: Vocabulary,
     folder: Path,
@@ -219,7 +220,7 @@ def learn_witness(
     firsts = tuple(replace(portion, batch=stage.batch, latents=1, glimpses=None) for portion in portions)
     source = in_turns(folder, firsts, stage.training.seed, vocabulary, sentences.named)
     with Prefetch(source, min(workers, 1)) as ahead:
-        objective = Witnessing(witness, text.requires_grad_(False))
+        objective = Witnessing(witness, text.requires_grad_(False), autoencoder.requires_grad_(False))
         yield from trained("witness", objective, ahead, stage.training, folder, group)
     return witness.eval()
 

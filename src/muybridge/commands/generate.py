@@ -125,7 +125,7 @@ def make(wish: Wish, group: Group | None = None) -> None:
 
     finished: list[Path] = []
     try:
-        with Bar(notes, steps=settings.steps * len(seeds), model=model) as bar:
+        with Bar(notes, clips=len(seeds), model=model) as bar:
             for seed, output in zip(seeds, outputs, strict=True):
                 (clip,) = model.generate(condition, seed, settings, bar.hear)
                 if not writes:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as Meter
 from rich.text import Text
 
-from muybridge.types import Event, Latent, Progress
+from muybridge.types import Event, Latent, Progress, Sampled
 
 if TYPE_CHECKING:
     from muybridge.generate import Model
@@ -42,10 +42,11 @@ def meter(console: Console) -> Meter:
 class Bar:
     """Listens to the sampler's events. In a terminal it draws; elsewhere it is silent, so logs stay logs."""
 
-    def __init__(self, console: Console, steps: int, model: Model) -> None:
+    def __init__(self, console: Console, clips: int, model: Model) -> None:
         self.console, self.model = console, model
+        self.before, self.step, self.clips = 0, 0, clips
         self.meter = meter(console)
-        self.task = self.meter.add_task("sampling", total=steps)
+        self.task = self.meter.add_task("sampling", total=1)
         self.live = Live(self.meter, console=console, transient=True, redirect_stdout=False)
 
     def __enter__(self) -> Bar:
@@ -60,9 +61,13 @@ class Bar:
             self.live.stop()
 
     def hear(self, event: Event) -> None:
-        """Advances the bar; a preview becomes a picture above it."""
-        if self.console.is_terminal and isinstance(event, Progress):
-            self.meter.advance(self.task)
+        """Advances the bar; a preview becomes a picture above it. Clips come one after the other."""
+        if isinstance(event, Sampled):
+            self.before, self.clips = self.before + self.step, self.clips - 1
+        elif self.console.is_terminal and isinstance(event, Progress):
+            self.step = event.step
+            total = self.before + event.steps * self.clips
+            self.meter.update(self.task, completed=self.before + event.step, total=total)
             if event.preview is not None:
                 self.live.update(Group(picture(self._frames(event.preview), self._width()), self.meter))
 

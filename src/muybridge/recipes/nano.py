@@ -52,6 +52,6 @@ NANO = Recipe(
             LevelSettings(shift=5.0, growth=0.2, prefix=0.85),
         ),
     ),
-    learn_witness=WitnessStage(TrainSettings(steps=1000, lr=2e-3, warmup=50, decay=0.5, bf16=True), batch=48),
-    sampling=Settings(steps=20, guidance=3.0, shift=4.0, drafts=8),
+    learn_witness=WitnessStage(TrainSettings(steps=1500, lr=2e-3, warmup=50, decay=0.5, bf16=True), batch=48),
+    sampling=Settings(steps=20, guidance=3.0, shift=4.0, drafts=32, draft_steps=8),
 )

@@ -48,7 +48,7 @@ NANO_FAST = StudentRecipe(
     ),
     steps=4,
     clips=6_000,
-    drafts=8,
+    drafts=32,
 )
 
 NANO_HALVED = StudentRecipe(

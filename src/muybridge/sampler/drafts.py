@@ -1,4 +1,4 @@
-"""A clip's first frame comes first: several are drawn, the best is kept, and the clip goes on from it.
+"""A clip's first frame comes first: several are drawn until one will do, and the clip goes on from the best.
 
 What stands where is decided in one picture, at a ninth of a clip's cost, so several can be drawn and looked at (the
 factorised generation of Girdhar et al. 2311.10709, with a search over noise as Ma et al. 2501.09732).
@@ -6,6 +6,7 @@ factorised generation of Girdhar et al. 2311.10709, with a search over noise as 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -20,6 +21,12 @@ from muybridge.types import Event, Latent, Progress, Sampled, Streams
 Mistakes: TypeAlias = Callable[[Float[Tensor, "b c h w"], Streams], Float[Tensor, " b"]]
 """How far pictures are from what is asked of them: the fewer the better."""
 
+AT_ONCE = 8
+"""Drafts that are drawn together; more follow only while none of them will do."""
+
+WILL_DO = 0.05
+"""A draft with fewer mistakes will do: nothing lacks, nothing is too many, and shapes are sure (docs/decisions.md)."""
+
 
 def drafted(
     denoiser: Denoiser,
@@ -29,27 +36,25 @@ def drafted(
     seeds: Sequence[int],
     mistakes: Mistakes,
 ) -> Iterator[Event]:
-    """As `sampler.sample`, for clips of which nothing is known: `settings.drafts` first frames, then the rest.
+    """As `sampler.sample`, for clips of which nothing is known: each one's first frame, then the rest of them all.
 
-    A clip's drafts have seeds of their own that follow from its seed. Of a still, the best draft is all there is.
+    Of a still, the best draft is all there is. The steps told of are those to come if no further drafts are needed.
     """
     assert not bool(streams.is_known.any()), "drafts of a clip whose first frame is known"
-    first, seconds = None, 0.0
-    steps = settings.draft_steps + (settings.steps if streams.is_known.shape[1] > 1 else 0)
-    for event in sample(
-        denoiser,
-        still(streams, settings.drafts),
-        None if negative is None else still(negative, settings.drafts),
-        replace(settings, steps=settings.draft_steps, drafts=0, preview_every=0),
-        [draft for seed in seeds for draft in draft_seeds(seed, settings.drafts)],
-    ):
-        if isinstance(event, Sampled):
-            first = best(event.latent.frames, still(streams, settings.drafts), len(seeds), mistakes)
-        elif isinstance(event, Progress):
-            seconds = event.seconds
-            yield _counted(event, 0, 0.0, steps)
-    assert first is not None, "the sampler ended without its last event"
-    if streams.is_known.shape[1] == 1:
+    rest = settings.steps if streams.is_known.shape[1] > 1 else 0
+    firsts, done = [], Progress(0, 0, 0.0)
+    for clip, seed in enumerate(seeds):
+        to_come = rest + settings.draft_steps * (len(seeds) - clip - 1)
+        alone = None if negative is None else still(negative, clip)
+        for event in first_frame(denoiser, still(streams, clip), alone, settings, seed, mistakes):
+            if isinstance(event, Sampled):
+                firsts.append(event.latent.frames)
+            elif isinstance(event, Progress):
+                told = _after(done, event, to_come)
+                yield told
+        done = told
+    first = torch.cat(firsts)
+    if not rest:
         yield Sampled(Latent(first, float(streams.fps[0])))
         return
     for event in sample(
@@ -59,16 +64,39 @@ def drafted(
         replace(settings, drafts=0),
         seeds,
     ):
-        yield _counted(event, settings.draft_steps, seconds, steps)
+        yield _after(done, event) if isinstance(event, Progress) else event
 
 
-def best(
-    drafts: Float[Tensor, "n 1 c h w"], streams: Streams, clips: int, mistakes: Mistakes
-) -> Float[Tensor, "b 1 c h w"]:
-    """Of each clip's drafts the one with the fewest mistakes; of equals the earliest."""
-    wrong = mistakes(drafts[:, 0], streams).view(clips, -1)
-    each = torch.arange(clips, device=wrong.device)
-    return drafts.view(clips, wrong.shape[1], *drafts.shape[1:])[each, wrong.argmin(dim=1)]
+def first_frame(
+    denoiser: Denoiser,
+    streams: Streams,
+    negative: Streams | None,
+    settings: Settings,
+    seed: int,
+    mistakes: Mistakes,
+) -> Iterator[Event]:
+    """Of up to `settings.drafts` drafts of one still the best, and of equals the earliest.
+
+    Drafts have seeds of their own that follow from `seed`.
+    """
+    waiting, done = draft_seeds(seed, settings.drafts), Progress(0, 0, 0.0)
+    best, least = streams.known, math.inf
+    while waiting and least >= WILL_DO:
+        drawn, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+        asked = copied(streams, len(drawn))
+        unwanted = None if negative is None else copied(negative, len(drawn))
+        each = replace(settings, steps=settings.draft_steps, drafts=0, preview_every=0)
+        for event in sample(denoiser, asked, unwanted, each, drawn):
+            if isinstance(event, Progress):
+                told = _after(done, event)
+                yield told
+            elif isinstance(event, Sampled):
+                wrong = mistakes(event.latent.frames[:, 0], asked)
+                which = int(wrong.argmin())
+                if wrong[which] < least:
+                    best, least = event.latent.frames[which : which + 1], float(wrong[which])
+        done = told
+    yield Sampled(Latent(best, float(streams.fps[0])))
 
 
 def draft_seeds(seed: int, count: int) -> list[int]:
@@ -77,19 +105,22 @@ def draft_seeds(seed: int, count: int) -> list[int]:
     return [seed, *more.tolist()][:count]
 
 
-def still(streams: Streams, copies: int) -> Streams:
-    """The first frame of each clip alone, so many times."""
+def still(streams: Streams, clip: int) -> Streams:
+    """The first frame of one clip, alone."""
+    one = slice(clip, clip + 1)
+    mask = None if streams.text_mask is None else streams.text_mask[one]
+    return Streams(streams.text[one], mask, streams.known[one, :1], streams.is_known[one, :1], streams.fps[one])
+
+
+def copied(streams: Streams, copies: int) -> Streams:
+    """Each clip so many times."""
 
     def repeated(x: Tensor) -> Tensor:
         return x.repeat_interleave(copies, dim=0)
 
-    return Streams(
-        repeated(streams.text),
-        None if streams.text_mask is None else repeated(streams.text_mask),
-        repeated(streams.known[:, :1]),
-        repeated(streams.is_known[:, :1]),
-        repeated(streams.fps),
-    )
+    mask = None if streams.text_mask is None else repeated(streams.text_mask)
+    known, is_known = repeated(streams.known), repeated(streams.is_known)
+    return Streams(repeated(streams.text), mask, known, is_known, repeated(streams.fps))
 
 
 def begun(streams: Streams, first: Float[Tensor, "b k c h w"]) -> Streams:
@@ -100,8 +131,7 @@ def begun(streams: Streams, first: Float[Tensor, "b k c h w"]) -> Streams:
     return replace(streams, known=known, is_known=is_known)
 
 
-def _counted(event: Event, before: int, seconds: float, steps: int) -> Event:
-    """The event as one of the whole of so many steps: `before` of them and `seconds` went before it."""
-    if not isinstance(event, Progress):
-        return event
-    return Progress(before + event.step, steps, seconds + event.seconds, event.preview)
+def _after(done: Progress, event: Progress, to_come: int = 0) -> Progress:
+    """The event as one of something longer: what is `done` went before it, and `to_come` steps follow."""
+    steps = done.step + event.steps + to_come
+    return Progress(done.step + event.step, steps, done.seconds + event.seconds, event.preview)

@@ -72,8 +72,8 @@ class Settings:
     shift              resolution shift of the grid: above 1, more of the steps at high noise; 1 = even steps
     context_noise      level that known frames are given, 0 = clean; a little of it keeps long extensions from drifting
     preview_every      steps from one preview to the next, 0 = none
-    drafts             first frames that are drawn before the clip, which goes on from the one that shows best what was
-                       asked for; 0 = none, the clip is drawn at once. Only for a model with a witness
+    drafts             first frames that are drawn at most before the clip, which goes on from the one that shows best
+                       what was asked for; 0 = none, the clip is drawn at once. Only for a model with a witness
     draft_steps        steps from noise to a draft
     """
 

@@ -20,6 +20,7 @@ from muybridge.conditioning.witness import Witness
 from muybridge.flow.paths import expand_level, interpolate, velocity
 from muybridge.flow.schedules import logit_normal_times, prefix_mask, share_levels, shift_times
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
+from muybridge.training.repainting import repainted
 from muybridge.transformer.model import TransformerConfig, VideoTransformer
 from muybridge.types import Batch, Streams
 
@@ -159,13 +160,16 @@ class LevelSettings:
 class Witnessing(nn.Module):
     """What a witness learns: which colour and shape stand where, and which ones a prompt names.
 
-    Pictures get noise of up to `noise`, for those it will look at are less clean than truth. The text encoder learns
-    nothing.
+    Shapes are learnt from pictures of other colours (`repainted`), about half of all, and colours from the others: a
+    pair that the worlds never show would be taken for one that they do. Pictures get noise of up to `noise`, for those
+    it will look at are less clean than truth. Text encoder and autoencoder learn nothing.
     """
 
-    def __init__(self, witness: Witness, text: TextEncoder, noise: float = 0.25) -> None:
+    def __init__(
+        self, witness: Witness, text: TextEncoder, autoencoder: VideoAutoencoder, noise: float = 0.25
+    ) -> None:
         super().__init__()
-        self.witness, self.text, self.noise = witness, text, noise
+        self.witness, self.text, self.autoencoder, self.noise = witness, text, autoencoder, noise
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         assert batch.latent is not None, "Witnessing needs batch.latent"
@@ -174,13 +178,19 @@ class Witnessing(nn.Module):
         assert batch.named is not None, "Witnessing needs batch.named"
         assert batch.seed is not None, "Witnessing needs batch.seed"
         picture, kinds, config = batch.latent[:, 0].float(), batch.classes[:, 0].long(), self.witness.config
-        level = self.noise * seeded_uniform(batch.seed, (1,))[:, 0].to(picture)
+        drawn = seeded_uniform(batch.seed, (4,)).to(picture)
+        other = drawn[:, 1] < 0.5
+        if bool(other.any()):
+            with torch.no_grad():
+                picture = picture.clone()
+                picture[other] = repainted(picture[other], drawn[other, 2:], self.autoencoder)
         noise = seeded_normal(batch.seed, tuple(picture.shape[1:]), salt=1).to(picture)
         there = kinds > 0
         colour = torch.where(there, (kinds - 1) // config.shapes, config.colours)
         shape = (kinds - 1).clamp_min(0) % config.shapes
-        colours, shapes = self.witness.look(interpolate(picture, noise, level))
-        wrong = cross_entropy(colours, colour) + cross_entropy(shapes, shape) * there
+        colours, shapes = self.witness.look(interpolate(picture, noise, self.noise * drawn[:, 0]))
+        turned = other[:, None, None] & there
+        wrong = cross_entropy(colours, colour) * ~turned + cross_entropy(shapes, shape) * turned
         seeing = (wrong * torch.where(there, OF_OBJECTS, 1.0)).mean()
         with torch.no_grad():
             tokens = self.text(batch.text)

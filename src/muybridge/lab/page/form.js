@@ -10,7 +10,7 @@ import { Vocabulary } from "./text.js";
 
 const LARGEST_SEED = Number.MAX_SAFE_INTEGER - 3; // variants take the three that follow
 const LENGTHS = [9, 17, 33, 49];
-const DRAFTS = [1, 2, 4, 8];
+const DRAFTS = [1, 2, 4, 8, 16];
 const IDEAS = [
   "a small red ball rolls behind a tall blue box",
   "a large green ball drops and bounces",

@@ -10,6 +10,9 @@ import { draftSeeds, normals } from "./noise.js";
 import { sample } from "./sampler.js";
 import { Vocabulary } from "./text.js";
 
+/** As muybridge/sampler/drafts.py has them: drafts that are drawn together, and mistakes below which one will do. */
+const [AT_ONCE, WILL_DO] = [8, 0.05];
+
 /** @type {{model: import("./model.js").Model, lab: any, vocabulary: Vocabulary} | undefined} */
 let ready;
 let stopped = false;
@@ -63,26 +66,35 @@ async function make(wish) {
   const chosen = model.witnesses ? wish.drafts : 0;
   const begins = !given.length && (chosen || (model.anchored && frames > 1));
   const drafts = begins ? draftSeeds(wish.seed, chosen || 1) : [];
-  const before = begins ? settings.draft_steps : 0;
-  const steps = before + (begins && frames === 1 ? 0 : wish.steps);
-  const work = (step) => Math.min(step, before) * drafts.length + Math.max(0, step - before) * frames;
-  const tell = (step) =>
-    self.postMessage({ type: "step", step, steps, done: work(step) / work(steps), seconds: seconds(first) });
-  if (begins) {
-    const noise = new Float32Array(drafts.length * size);
-    drafts.forEach((seed, i) => noise.set(normals(size, seed), i * size));
-    let stills = noise;
-    for await (const step of walk(noise, drafts.length, { ...settings, steps: before })) {
+  const rest = begins && frames === 1 ? 0 : wish.steps;
+  let [taken, worked] = [0, 0]; // steps so far, and their cost in latent frames
+  const tell = (clips, after) => {
+    [taken, worked] = [taken + 1, worked + clips];
+    const done = worked / (worked + after.drafts * clips + after.rest * frames);
+    const steps = taken + after.drafts + after.rest;
+    self.postMessage({ type: "step", step: taken, steps, done, seconds: seconds(first) });
+  };
+  let [best, least] = [given, Infinity];
+  for (let from = 0; from < drafts.length && least >= WILL_DO; from += AT_ONCE) {
+    const seeds = drafts.slice(from, from + AT_ONCE);
+    let stills = new Float32Array(seeds.length * size);
+    seeds.forEach((seed, i) => stills.set(normals(size, seed), i * size));
+    for await (const step of walk(stills, seeds.length, { ...settings, steps: settings.draft_steps })) {
       stills = step.x;
-      tell(step.index);
+      tell(seeds.length, { drafts: settings.draft_steps - step.index, rest });
       if (await left()) return;
     }
-    given = await best(Array.from(drafts, (_, i) => stills.slice(i * size, (i + 1) * size)), positive, shape);
+    for (let i = 0; i < seeds.length; i++) {
+      const still = stills.slice(i * size, (i + 1) * size);
+      const wrong = drafts.length > 1 ? await model.mistakes(still, positive, shape) : 0;
+      if (wrong < least) [best, least] = [still, wrong];
+    }
   }
+  given = best;
   let latent = given;
-  for await (const step of steps > before ? walk(normals(frames * size, wish.seed), 1, settings) : []) {
+  for await (const step of rest ? walk(normals(frames * size, wish.seed), 1, settings) : []) {
     latent = step.x;
-    tell(before + step.index);
+    tell(frames, { drafts: 0, rest: rest - step.index });
     if (await left()) return;
     const due = wish.previewEvery && step.index % wish.previewEvery === 0 && step.index < wish.steps;
     if (due && (await preview(step.data, frames, size, shape))) return;
@@ -98,15 +110,8 @@ async function make(wish) {
     self.postMessage({ type: "frames", frames: decoded, done: i + 1, of: frames });
     if (await left()) return;
   }
-  const took = { seconds: seconds(began), sampling, secondsAStep: sampling / steps };
+  const took = { seconds: seconds(began), sampling, secondsAStep: sampling / taken };
   self.postMessage({ type: "made", took, facts: model.facts });
-}
-
-/** That of several first frames which shows best what was asked for. */
-async function best(stills, text, shape) {
-  const wrong = [];
-  for (const still of stills) wrong.push(stills.length > 1 ? await ready.model.mistakes(still, text, shape) : 0);
-  return stills[wrong.indexOf(Math.min(...wrong))];
 }
 
 /** The first, the middle and the last latent frame as foretold, each decoded by itself: rough, but little work. */
