@@ -165,9 +165,7 @@ class Witnessing(nn.Module):
     it will look at are less clean than truth. Text encoder and autoencoder learn nothing.
     """
 
-    def __init__(
-        self, witness: Witness, text: TextEncoder, autoencoder: VideoAutoencoder, noise: float = 0.25
-    ) -> None:
+    def __init__(self, witness: Witness, text: TextEncoder, autoencoder: VideoAutoencoder, noise: float = 0.25) -> None:
         super().__init__()
         self.witness, self.text, self.autoencoder, self.noise = witness, text, autoencoder, noise
 
