@@ -106,7 +106,7 @@ def main() -> None:
     table.add_row(f"over {playing:.2f} s of playing", f"{total[0] / playing:.2f}", f"{total[1] / playing:.2f}")
     settings = model.settings
     head = (
-        f"{options.frames} frames of {options.size}; {settings.steps} steps, {settings.drafts} drafts of "
+        f"{options.frames} frames of {options.size}; {settings.steps} steps, up to {settings.drafts} drafts of "
         f"{settings.draft_steps}, guidance {settings.guidance:g}; {options.engine}, threads: {options.threads}; each "
         f"the least of {options.rounds}"
     )
