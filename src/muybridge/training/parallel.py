@@ -5,6 +5,7 @@ Under `torchrun` the processes find each other through torch.distributed's own e
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -22,6 +23,12 @@ T = TypeVar("T")
 
 BUCKET_MB = 1024
 """Gradients travel in one piece: small models gain nothing from overlap and lose to many messages."""
+
+
+SETTLING = 0.25
+"""Seconds in which gloo's threads let go of the tensors of the last exchanges. They need Python's lock for it, nothing
+tells when they are done, and one that asks for it while Python ends, or while what they serve is freed, aborts or
+hangs the process."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,8 @@ def joined(device: str | None = None) -> Iterator[Group]:
         if kind == "cuda":
             torch.cuda.set_device(place)
         yield Group(dist.get_rank(), dist.get_world_size(), place)
-        # Gloo's threads let go of the last exchange's tensors a moment after it, which has to be before Python ends.
         dist.barrier()
+        time.sleep(SETTLING)
     finally:
         dist.destroy_process_group()
 
