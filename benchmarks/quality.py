@@ -47,6 +47,7 @@ class Options:
         frames: Of the clips generated; by default what the model learnt from.
         steps: As in `muybridge generate`; by default the model's own.
         solver, guidance, shift, drafts, draft_steps: Likewise.
+        engine: What runs it, as in `muybridge generate`.
         folder: Keeps results clip by clip; one for each model and its settings.
         json: Where to write all figures.
     """
@@ -62,6 +63,7 @@ class Options:
     shift: float | None = None
     drafts: int | None = None
     draft_steps: int | None = None
+    engine: str = "torch"
     folder: Path | None = None
     json: Path | None = None
 
@@ -99,7 +101,7 @@ def pixels(frames: Frames) -> Tensor:
 
 
 def subject(options: Options) -> Subject:
-    model = load(options.model)
+    model = load(options.model, engine=options.engine)
     trained = model.config["trained"]
     names = ("steps", "solver", "guidance", "shift", "drafts", "draft_steps")
     asked = {name: getattr(options, name) for name in names}

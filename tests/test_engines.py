@@ -58,6 +58,23 @@ def test_a_clip_is_pytorchs(kind: str, model: muybridge.Model, folder: Path) -> 
         assert one.provenance.engine == ""
 
 
+def test_int8_rounds_products_and_leaves_the_decoder(model: muybridge.Model, folder: Path) -> None:
+    """Its velocity is off by rounding, no more and no less; its pixels are those of the precision around it."""
+    if "openvino-int8" not in present():
+        pytest.skip("openvino is not installed")
+    from muybridge.engines.open_vino import native
+
+    whole, rounded, around = (make(model, f"openvino-{kind}", folder) for kind in ("f32", "int8", native()))
+    given = whole.parts["transformer"].example({"batch": 1, "frames": 3, "height": 4, "width": 6})
+    velocity, found = (engine.functions["transformer"](given)[0] for engine in (whole, rounded))
+    assert 1e-3 < float((found - velocity).norm() / velocity.norm()) < 0.2
+    latent = whole.parts["decoder"].example({"batch": 1, "frames": 3, "height": 4, "width": 6})
+    pixels, same = (engine.functions["decoder"](latent)[0] for engine in (around, rounded))
+    assert torch.equal(pixels, same)
+    sizes = [(folder / model.hash / f"transformer{kind}.onnx").stat().st_size for kind in ("", "-int8")]
+    assert sizes[1] < 0.8 * sizes[0]
+
+
 def test_a_rehearsal_is_remembered_for_this_machine_alone(
     model: muybridge.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

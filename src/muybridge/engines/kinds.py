@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -20,10 +20,14 @@ from muybridge.storage.atomic import new_file
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.transformer.model import VideoTransformer
 
+if TYPE_CHECKING:
+    import onnx
+
 TORCH, AUTO = "torch", "auto"
 KINDS = {
     "openvino-bf16": "openvino",
     "openvino-f32": "openvino",
+    "openvino-int8": "openvino",
     "onnxruntime-f32": "onnxruntime",
 }
 """The engines beside PyTorch, each with the package that it needs."""
@@ -109,14 +113,17 @@ def _parts(model: Runnable) -> dict[str, Part]:
 
 
 def _function(part: Part, kind: str, home: Path, threads: int | None) -> Function:
-    graph, cache = _graph(part, home), home / "compiled"
-    if kind.startswith("openvino"):
+    engine, precision = kind.split("-")
+    if engine == "openvino":
         from muybridge.engines import open_vino
 
-        return open_vino.function(part, graph, kind.removeprefix("openvino-"), threads, cache)
+        if precision == "int8" and part.name == "decoder":  # products only: nobody multiplies its convolutions so
+            precision = open_vino.native()
+        graph = _in_int8(part, home) if precision == "int8" else _graph(part, home)
+        return open_vino.function(part, graph, precision, threads, home / "compiled")
     from muybridge.engines import onnx_runtime
 
-    return onnx_runtime.function(part, graph, threads)
+    return onnx_runtime.function(part, _graph(part, home), threads)
 
 
 def _graph(part: Part, home: Path) -> Path:
@@ -125,9 +132,25 @@ def _graph(part: Part, home: Path) -> Path:
     if not file.exists():
         from muybridge.engines.graphs import to_onnx
 
-        with new_file(file) as temporary:
-            temporary.write_bytes(to_onnx(part).SerializeToString())
+        _write(to_onnx(part), file)
     return file
+
+
+def _in_int8(part: Part, home: Path) -> Path:
+    """The same with weights in int8."""
+    file = home / f"{part.name}-int8.onnx"
+    if not file.exists():
+        import onnx
+
+        from muybridge.engines.weights import narrowed
+
+        _write(narrowed(onnx.load(_graph(part, home)), "int8"), file)
+    return file
+
+
+def _write(graph: onnx.ModelProto, file: Path) -> None:
+    with new_file(file) as temporary:
+        temporary.write_bytes(graph.SerializeToString())
 
 
 def _calling(module: nn.Module, dtype: torch.dtype) -> Function:

@@ -21,6 +21,11 @@ MOST_SHAPES = 4
 """Shapes of a part that are kept compiled: of a clip, and of a stream's first and further chunks."""
 
 
+SHARED = "32"
+"""Numbers that are multiplied in int8 by one scale. With 256 a step of nano-fast is 1.15 times as fast and its error
+0.045 in the place of 0.033."""
+
+
 @contextmanager
 def _unreported() -> Iterator[None]:
     """Inside, OpenVINO finds no telemetry package and takes its own stub: whoever runs our models tells nobody."""
@@ -54,6 +59,11 @@ def core() -> Any:
     return opened().Core()
 
 
+def native() -> str:
+    """What the processor multiplies fastest in, whole numbers apart: "bf16" or "f32"."""
+    return "bf16" if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+
+
 def write(graph: bytes, file: Path) -> None:
     """An ONNX graph as OpenVINO's own: `file` (.xml) and the weights beside it (.bin)."""
     opened().save_model(core().read_model(graph), str(file), compress_to_fp16=False)
@@ -64,14 +74,16 @@ def function(
 ) -> Function:
     """The part of that graph, ready to run. It is compiled for a shape when that is first asked for.
 
-    precision  of matrix products and convolutions: "f32" or "bf16"
+    precision  of matrix products and convolutions: "f32" or "bf16"; or "int8", for a graph whose weights are (see
+               `weights.narrowed`): what they are multiplied by is rounded as it comes, all else is in `native`
     threads    as torch has them unless said
     cache      a folder where what was compiled is kept
     """
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_PRECISION_HINT": native() if precision == "int8" else precision,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": SHARED if precision == "int8" else "0",
         "ENABLE_CPU_PINNING": False,
     }
     if cache is not None:
