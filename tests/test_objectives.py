@@ -495,6 +495,16 @@ def test_crops_look_for_objects(pixels: Path) -> None:
     assert float(batch.moving.float().mean()) > 1.5 * everywhere
 
 
+def test_crops_look_for_what_is_fast(tmp_path: Path) -> None:
+    """A flash of two pictures in a corner of a large clip is in most windows, and not in all."""
+    clip = np.zeros((1, 33, 128, 128, 4), np.uint8)
+    clip[0, 20:22, 96:112, 100:116, :3] = 255
+    np.save(tmp_path / "clips-00000.npy", clip)
+    batch = Crops(tmp_path, files=1, batch=200, frames=9, side=32).batch(0)
+    assert batch.video is not None
+    assert 0.5 < float(batch.video.flatten(1).any(dim=1).float().mean()) < 0.8
+
+
 def test_files_that_exist_are_not_written_again(pixels: Path) -> None:
     path = pixels / "clips-00000.npy"
     before = path.stat().st_mtime_ns

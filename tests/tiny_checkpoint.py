@@ -35,7 +35,7 @@ def build_causal_model(folder: Path) -> Path:
 
 
 def build_drafting_model(folder: Path) -> Path:
-    """Writes a model that chooses its first frame among ten, of which eight are drawn at once."""
+    """Writes a model that chooses its first frame among ten, of which four are drawn at once."""
     sampling = Settings(steps=2, guidance=2.0, preview_every=1, drafts=10, draft_steps=2)
     looks = WitnessConfig(channels=4, text_width=16, colours=8, shapes=3, objects=3, width=8, blocks=1)
     return build_tiny_model(folder, None, replace(TRANSFORMER, anchored=True), sampling, looks)

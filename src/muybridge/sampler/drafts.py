@@ -21,7 +21,7 @@ from muybridge.types import Event, Latent, Progress, Sampled, Streams
 Mistakes: TypeAlias = Callable[[Float[Tensor, "b c h w"], Streams], Float[Tensor, " b"]]
 """How far pictures are from what is asked of them: the fewer the better."""
 
-AT_ONCE = 8
+AT_ONCE = 4
 """Drafts that are drawn together; more follow only while none of them will do."""
 
 WILL_DO = 0.05

@@ -11,7 +11,7 @@ import { sample } from "./sampler.js";
 import { Vocabulary } from "./text.js";
 
 /** As muybridge/sampler/drafts.py has them: drafts that are drawn together, and mistakes below which one will do. */
-const [AT_ONCE, WILL_DO] = [8, 0.05];
+const [AT_ONCE, WILL_DO] = [4, 0.05];
 
 /** @type {{model: import("./model.js").Model, lab: any, vocabulary: Vocabulary} | undefined} */
 let ready;
