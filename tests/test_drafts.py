@@ -101,7 +101,7 @@ def test_the_first_of_equal_drafts_is_taken() -> None:
 
 @pytest.mark.parametrize(("enough", "rounds"), [(0, 1), (1, 2), (2, 3), (9, 3)])
 def test_drafts_follow_until_one_will_do(enough: int, rounds: int) -> None:
-    """Of two rounds and a half at most; the last of round `enough` will do, and before it each is a little better than the one before."""
+    """Of two rounds and a half at most; the last of round `enough` will do, and each before it is a little better."""
     shown: list[Tensor] = []
 
     def wrong(pictures: Tensor, streams: Streams) -> Tensor:
