@@ -1,8 +1,7 @@
 """Which engine is fastest on this machine and exact enough: tried once for each model, remembered.
 
 Exact enough: of one step, what differs from PyTorch in float32 is at most `LARGEST_ERROR` of the velocity, and a
-decoded clip comes to `LEAST_PSNR` or more. What the engines came to, and that clips of int8 at 3.3 % are as right as
-those of bfloat16 at 1.6 %, stands in docs/engines.md.
+decoded clip comes to `LEAST_PSNR` or more. What the engines came to stands, measured, in docs/engines.md.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from muybridge.sampler.sample import Settings
 from muybridge.storage.atomic import new_file
 from muybridge.types import latent_frames
 
-LARGEST_ERROR = 0.04
+LARGEST_ERROR = 0.02
 LEAST_PSNR = 40.0
 ROUNDS = 3
 """Times each is run after it has been warmed up; the least counts, which is what a busy machine disturbs least."""

@@ -24,7 +24,6 @@ T = TypeVar("T")
 BUCKET_MB = 1024
 """Gradients travel in one piece: small models gain nothing from overlap and lose to many messages."""
 
-
 SETTLING = 0.25
 """Seconds in which gloo's threads let go of the tensors of the last exchanges. They need Python's lock for it, nothing
 tells when they are done, and one that asks for it while Python ends, or while what they serve is freed, aborts or
