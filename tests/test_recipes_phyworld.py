@@ -44,7 +44,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that has seen six clips of balls."""
     folder = tmp_path_factory.mktemp("balls")
     stages = [name for name, _ in train(little(RECIPE), RECIPE.material, folder, Group(), workers=0)]
-    assert list(dict.fromkeys(stages)) == ["pixels", "autoencoder", "encoding clips", "clips"]
+    assert list(dict.fromkeys(stages)) == ["pixels", "autoencoder", "decoder", "encoding clips", "clips"]
     return folder / "model"
 
 

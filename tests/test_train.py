@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from muybridge.data.material import Filmed, Simulated
 from muybridge.generate import load
@@ -30,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     steps = list(train(find("tiny"), Simulated(), folder, Group(), workers=0))
     stages = list(dict.fromkeys(name for name, event in steps if isinstance(event, Trained)))
-    assert stages == ["autoencoder", "words", "stills", "clips", "witness"]
+    assert stages == ["autoencoder", "decoder", "words", "stills", "clips", "witness"]
     return folder
 
 
@@ -47,6 +49,17 @@ def test_latents_have_unit_variance(run: Path) -> None:
     latents = Shards(run / "latents-9", batch=4).batch(0).latent
     assert latents is not None
     assert 0.7 < float(latents.std()) < 1.4
+
+
+def test_the_decoder_alone_leaves_latents_as_they_are(run: Path) -> None:
+    autoencoder, decoder = (load_file(run / stage / "state.safetensors") for stage in ("autoencoder", "decoder"))
+    finished = load(run / "model").autoencoder.state_dict()
+    learnt = "ema.autoencoder."
+    assert {key.removeprefix(learnt).split(".")[0] for key in decoder if key.startswith(learnt)} == {"decoder"}
+    for name, weights in finished.items():
+        if name not in ("mean", "std"):
+            source = decoder if name.startswith("decoder.") else autoencoder
+            assert torch.equal(weights.half(), source[learnt + name].half()), name
 
 
 def test_clips_are_the_same_whoever_makes_them(tmp_path: Path) -> None:

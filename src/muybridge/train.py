@@ -130,10 +130,13 @@ def learn_autoencoder(
         cache_pixels(folder / "pixels", number, stage.clips_a_file, material, recipe.shape(stage.clip_frames))
         yield "pixels", Progress(number + 1, stage.files, time.monotonic() - began)
     group.largest(0.0)  # a collective: all wait for all
-    source = Crops(folder / "pixels", stage.files, stage.batch, stage.frames, stage.side)
+    windows = partial(Crops, folder / "pixels", stage.files, stage.batch, stage.frames, stage.side)
     objective = Reconstruction(autoencoder, stage.object_weight)
-    yield from trained("autoencoder", objective, source, stage.training, folder, group)
+    yield from trained("autoencoder", objective, windows(stage.training.seed), stage.training, folder, group)
     normalise(autoencoder, folder / "pixels")
+    if stage.decoder is not None:
+        autoencoder.encoder.requires_grad_(False)
+        yield from trained("decoder", objective, windows(stage.decoder.seed), stage.decoder, folder, group)
     return autoencoder.requires_grad_(False).eval()
 
 
@@ -168,7 +171,10 @@ def trained_on(recipe: Recipe) -> dict[str, float]:
 def card(recipe: Recipe) -> str:
     """The model card of a fresh checkpoint: what is known before anything is measured."""
     rows: list[tuple[str, int, int | str]]
-    rows = [("autoencoder", recipe.learn_autoencoder.training.steps, recipe.learn_autoencoder.batch)]
+    pixels = recipe.learn_autoencoder
+    rows = [("autoencoder", pixels.training.steps, pixels.batch)]
+    if pixels.decoder is not None:
+        rows.append(("decoder", pixels.decoder.steps, pixels.batch))
     rows += [("words", recipe.learn_words.training.steps, recipe.learn_words.batch)]
     for stage in recipe.flow:
         rows.append((stage.name, stage.training.steps, ", ".join(str(portion.batch) for portion in stage.portions)))
@@ -274,7 +280,7 @@ def cache_latents(
     workers: int,
 ) -> Iterator[Step]:
     """Fills a cache: clips are made by processes of their own, encoded here. The other ranks wait."""
-    began, origin = time.monotonic(), fingerprint(autoencoder)
+    began, origin = time.monotonic(), fingerprint(autoencoder.encoder)
     if group.rank == 0:
         numbers = range(cached_clips(cache) if cache.exists() else 0, clips)
         with _clips(material, shape, numbers, workers) as seen:

@@ -1,7 +1,7 @@
 """Named frozen configs: every number of the project.
 
-One dial, four sizes: tiny (seconds), nano (two CPU cores, one sitting), small and base (a GPU). And phyworld, a model
-of another world.
+One dial, four sizes: tiny (seconds), nano (two CPU cores), small and base (a GPU). And phyworld, a model of another
+world.
 """
 
 from __future__ import annotations

@@ -23,6 +23,9 @@ _FLOW = TrainSettings(
     sample_every=250,
 )
 
+_PIXELS = TrainSettings(steps=3000, lr=5e-4, betas=(0.9, 0.98), schedule="wsd", decay=0.5, bf16=True, compile=True)
+DECODER = replace(_PIXELS, steps=6500, lr=4e-4, decay=0.6, ema=0.998, seed=1)
+
 STILLS = Portion(clips=60_000, frames=1, batch=128)
 GLIMPSES = Portion(clips=6_000, frames=33, batch=48, glimpses=3)
 CLIPS = Portion(clips=6_000, frames=33, batch=16)
@@ -33,13 +36,7 @@ NANO = Recipe(
     transformer=TransformerConfig(anchored=True),
     text_layers=3,
     text_heads=4,
-    learn_autoencoder=AutoencoderStage(
-        training=TrainSettings(
-            steps=3000, lr=5e-4, betas=(0.9, 0.98), schedule="wsd", decay=0.5, bf16=True, compile=True
-        ),
-        batch=16,
-        files=24,
-    ),
+    learn_autoencoder=AutoencoderStage(_PIXELS, batch=16, files=24, decoder=DECODER),
     learn_words=WordsStage(TrainSettings(steps=800, lr=1e-3, warmup=50, bf16=True), batch=32),
     flow=(
         # What is where is decided at levels above 0.8. A shift of 1.5 draws one in six from there, 5 three in five.

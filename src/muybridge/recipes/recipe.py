@@ -16,7 +16,8 @@ from muybridge.transformer.model import TransformerConfig
 class AutoencoderStage:
     """The autoencoder learns from `batch` windows a step, of `frames` frames and `side` pixels.
 
-    They are cut from `files` files of `clips_a_file` simulated clips, `clip_frames` long.
+    They are cut from `files` files of `clips_a_file` simulated clips, `clip_frames` long. `decoder`: its decoder then
+    goes on alone, for telling a latent frame's four pictures apart takes it longest, and latents stay as they are.
     """
 
     training: TrainSettings
@@ -27,6 +28,7 @@ class AutoencoderStage:
     frames: int = 9
     side: int = 64
     object_weight: float = 3.0
+    decoder: TrainSettings | None = None
 
 
 @dataclass(frozen=True)

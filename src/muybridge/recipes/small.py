@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from muybridge.recipes.nano import NANO
+from muybridge.recipes.nano import DECODER, NANO
 from muybridge.recipes.recipe import FlowStage, Portion, WordsStage
 from muybridge.tokenizer.autoencoder import AutoencoderConfig
 from muybridge.training.settings import TrainSettings
@@ -22,7 +22,11 @@ SMALL = replace(
     transformer=TransformerConfig(width=320, layers=10, heads=5, text_width=320, anchored=True),
     text_heads=5,
     learn_autoencoder=replace(
-        NANO.learn_autoencoder, training=replace(NANO.learn_autoencoder.training, steps=20_000), batch=32, files=100
+        NANO.learn_autoencoder,
+        training=replace(NANO.learn_autoencoder.training, steps=20_000),
+        batch=32,
+        files=100,
+        decoder=replace(DECODER, steps=20_000),
     ),
     learn_words=WordsStage(replace(NANO.learn_words.training, steps=4000), batch=64),
     flow=(

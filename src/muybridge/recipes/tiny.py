@@ -16,7 +16,9 @@ TINY = Recipe(
     transformer=TransformerConfig(channels=4, width=32, layers=2, heads=2, text_width=32, anchored=True),
     text_layers=1,
     text_heads=2,
-    learn_autoencoder=AutoencoderStage(_BRIEFLY, batch=2, files=1, clips_a_file=4, clip_frames=9, side=32),
+    learn_autoencoder=AutoencoderStage(
+        _BRIEFLY, batch=2, files=1, clips_a_file=4, clip_frames=9, side=32, decoder=_BRIEFLY
+    ),
     learn_words=WordsStage(_BRIEFLY, batch=2),
     flow=(
         FlowStage("stills", _BRIEFLY, (Portion(clips=8, frames=1, batch=2),)),
