@@ -9,18 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_pipelines as tiny
 import torch
 from tiny_suite import Tiny
 
 from muybridge import cli
-from muybridge.commands.bench import FULL, LONG, PHYSICS, QUICK, SUITES, WHOLE, Amount, amount, of_model
+from muybridge.backends.model import OpenModel
+from muybridge.commands.bench import FULL, LONG, PHYSICS, QUICK, SUITES, WHOLE, Amount, amount
 from muybridge.commands.bench_fidelity import Continued, feed, metrics
-from muybridge.commands.bench_speed import parts_of
+from muybridge.commands.bench_models import called, condition_of, of_model
+from muybridge.commands.bench_speed import parts_of, with_still
 from muybridge.commands.rollout import OVERLAP, rollout
 from muybridge.evaluation.frechet import Frechet
 from muybridge.evaluation.pictures import BEST_PSNR
 from muybridge.evaluation.report import Report, load
 from muybridge.evaluation.running import CEILING, TRUTH, Entry, run
+from muybridge.evaluation.speed import measure_speed
 from muybridge.generate import Model
 from muybridge.generate import load as open_model
 from muybridge.storage.video import read_mp4, write_mp4
@@ -211,6 +215,49 @@ def test_the_same_verdicts_every_time_and_on_one_or_two_threads(model: Model, tm
     assert found[0] == found[1] == found[2]
     clips = [tmp_path / str(n) / "tiny" / f"{entries[0].name}.mp4" for n in range(3)]
     assert clips[0].read_bytes() == clips[1].read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "known"), [("wan_image", 1), ("svd", 1), ("wan_vace", 5)])
+def test_models_of_others_are_measured_too(tmp_path: Path, name: str, known: int) -> None:
+    """They get as many first frames as they take, and clips longer than theirs come in windows."""
+    pytest.importorskip("diffusers")
+    getattr(tiny, name)().save_pretrained(tmp_path / name)
+    theirs = open_model(tmp_path / name, "cpu")
+    assert isinstance(theirs, OpenModel)
+    theirs.config["trained"]["frames"] = 5
+    theirs.pipeline.family = replace(theirs.pipeline.family, height=64, width=64)
+    settings = replace(theirs.settings, steps=1)
+    task = Tiny().task("in distribution", 0)
+    asked = condition_of(theirs, task)
+    assert asked.prefix is not None
+    assert len(asked.prefix) == known
+    theirs.pipeline.check_shape(replace(asked, frames=theirs.frames_near(9)))
+    entry = Entry(Tiny(), "in distribution", 0)
+    (result,) = run([entry], of_model(theirs, name, settings, 0, tmp_path / "bench"))
+    assert (result.contestant, result.read, result.score) == (name, True, 0.0), result.why
+    assert len(read_mp4(tmp_path / "bench" / name.replace("_", "-") / f"{entry.name}.mp4").frames) == 9
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_speed_of_a_model_of_others(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    tiny.svd().save_pretrained(tmp_path / "svd")
+    theirs = open_model(tmp_path / "svd", "cpu")
+    assert isinstance(theirs, OpenModel)
+    condition = with_still(theirs, Condition("a red ball", "", 4, 64, 64, 7.0))
+    assert (condition.prompt, condition.prefix is None) == ("", False)
+    settings = replace(theirs.settings, steps=2)
+    found = measure_speed(parts_of(theirs, condition, settings, tmp_path / "clip.mp4"), 7.0, rounds=1)
+    assert [stage.name for stage in found.stages] == ["text", "step 1", "step 2", "decode", "write"]
+    assert found.frames == 4
+
+
+def test_two_trainings_have_a_bench_each(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"nano": "nano", "org/nano": "nano", "runs/a/model": "a-model", "runs/b/model": "b-model"}
+    for name, known_as in names.items():
+        monkeypatch.setattr(model, "name", name)
+        assert called(model) == known_as
 
 
 def test_another_seed_makes_another_clip(model: Model, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 
 from muybridge.evaluation.baselines import PLAIN
 from muybridge.evaluation.breaking import BREAKS
-from muybridge.evaluation.coherence import FLICKER, KNOWN, SEES, Coherence, broken
+from muybridge.evaluation.coherence import FLICKER, KNOWN, SEES, Coherence, _way, broken
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.suite import Suite, Task
+from muybridge.evaluation.tracking import true_tracks
 from muybridge.storage.video import read_mp4, write_mp4
 
 SUITE = Coherence()
@@ -67,6 +68,29 @@ def test_breaks_fail() -> None:
 def test_copies_fail() -> None:
     for name in ("static copy", "last-frame repeat"):
         assert SUITE.judge(task(0), PLAIN[name](task(0).given, len(task(0).truth.rgb))).score == 0
+
+
+def test_what_stops_dead_later_is_broken_from_there_on() -> None:
+    """All the while that the truth moves on for a second: what has come to rest may rest."""
+    one = task(0)
+    truth = true_tracks(one.truth)
+    starts = [n for n in range(KNOWN + 8, len(one.truth.rgb) - 15) if _way(one.truth, truth, n).max() > 2]
+    assert starts
+    for start in (starts[0], starts[-1]):
+        made = SUITE.judge(one, BREAKS["freezes"](one.truth, 0, start))
+        assert made.score == pytest.approx((start - KNOWN) / MADE, abs=6 / MADE)
+        assert "stops" in made.why
+
+
+def test_what_leaves_though_the_truth_shows_it_is_missed() -> None:
+    """At constant velocity things are themselves as long as they are there."""
+    found = []
+    for number in range(2):
+        one = task(number)
+        made = SUITE.judge(one, PLAIN["constant velocity"](one.given, len(one.truth.rgb)))
+        found.append((made.score, made.why))
+    assert min(found)[0] < 0.5, found
+    assert "has left the picture" in min(found)[1]
 
 
 def test_the_score_is_the_share_of_frames_before_a_break_that_lasts() -> None:

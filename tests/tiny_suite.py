@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from muybridge.evaluation.pictures import psnr
 from muybridge.evaluation.statistics import HELD_OUT
-from muybridge.evaluation.suite import Frames, Split, Task, Verdict
+from muybridge.evaluation.suite import Frames, Split, Task, Times, Verdict
 from muybridge.simulation import simulate
 
 NEAR = 30.0
@@ -26,7 +26,7 @@ class Tiny:
         name = f"tiny-{split.replace(' ', '-')}-{number:04d}"
         return Task(name, seed, split, clip.captions[-1], 5, clip, {"odd": str(number % 2 == 1)})
 
-    def judge(self, task: Task, frames: Frames) -> Verdict:
+    def judge(self, task: Task, frames: Frames, times: Times | None = None) -> Verdict:
         near = psnr(frames[task.known :], task.truth.rgb[task.known :])
         why = "" if near >= NEAR else f"it is {near:.1f} dB from the truth"
         return Verdict(float(near >= NEAR), why, {"distance, dB": near})

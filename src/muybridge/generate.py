@@ -82,9 +82,11 @@ class Model:
 
     settings  how it samples best, as measured when it was made
     engine    what runs transformer and decoder in PyTorch's place; None where nothing does
+    takes     what it can be given, in the words of `types.GIVEN`
     """
 
     engine: Engine | None = None
+    takes: frozenset[str] = frozenset({"prompt", "negative", "image", "opening"})
 
     def __init__(
         self, networks: Networks, name: str, known_by: str, card: str, device: torch.device, dtype: torch.dtype
@@ -179,7 +181,7 @@ class Model:
     def check(self, condition: Condition) -> None:
         """ValueError, naming the nearest that would do, for what this model cannot make."""
         check_text(condition)
-        foreign = condition.given - {"prompt", "negative", "image", "opening"}
+        foreign = condition.given - self.takes
         if foreign:
             said = " and ".join(GIVEN[name] for name in sorted(foreign))
             raise ValueError(f"{self.name} does not take {said}: `muybridge models` lists families that do")
@@ -200,6 +202,10 @@ class Model:
                 raise ValueError(
                     f"the given frames are {given}, the clip's {(condition.frames, *wanted)}: fit them to it"
                 )
+
+    def frames_near(self, count: float) -> int:
+        """The possible length in frames that is nearest to `count`."""
+        return 1 + TEMPORAL_STRIDE * max(0, round((count - 1) / TEMPORAL_STRIDE))
 
     def check_solver(self, settings: Settings) -> None:
         """ValueError if the model cannot be sampled so."""

@@ -43,6 +43,7 @@ class OpenModel(Model):
         self.config = {"kind": "diffusers", "trained": trained, "learnt_from": f"what its makers say ({family.name})"}
         self.card = f"{family.name}: {family.licence}. What is made may be sold: {family.commerce}."
         self.familiarity = self.engine = None
+        self.takes = frozenset().union(*(way.takes for way in pipeline.ways))
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in ("autoencoder", "text", "transformer", "vocabulary"):

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -26,24 +25,19 @@ from muybridge.evaluation.falling import FallingObjects
 from muybridge.evaluation.permanence import Permanence
 from muybridge.evaluation.phyworld import Phyworld
 from muybridge.evaluation.running import (
-    CEILING,
     Contestant,
     Entry,
-    NoClip,
     Result,
     baselines,
     code,
-    maker,
-    pixels_of,
     run,
 )
 from muybridge.evaluation.statistics import Mean
-from muybridge.evaluation.suite import Frames, Suite, Task
+from muybridge.evaluation.suite import Suite
 from muybridge.storage.atomic import check_writable
 
 if TYPE_CHECKING:
     from muybridge.generate import Model
-    from muybridge.sampler.sample import Settings
 
 SUITES: Mapping[str, Suite] = {
     suite.name: suite for suite in (Permanence(), FallingObjects(), Coherence(), Phyworld(), Control())
@@ -115,6 +109,7 @@ def continued(
     json: Path | None,
 ) -> None:
     """Scores how a model goes on with the tasks of suites, beside truth and baselines; writes a page and a report."""
+    from muybridge.commands.bench_models import called, of_model
     from muybridge.generate import load
 
     entries, began = entries_of(suites, asked), time.monotonic()
@@ -122,7 +117,7 @@ def continued(
     with notes.status(f"opening {model}"):
         opened = load(model, device)
     settings = replace(opened.settings, **{k: v for k, v in changes.items() if v is not None})
-    name = Path(opened.name).name
+    name = called(opened)
     folder = output or Path("runs") / "bench" / name
     outputs = _outputs(folder, json)
     about = {"model": opened.name, "model_hash": opened.hash, "settings": asdict(settings), "seed": seed}
@@ -182,47 +177,6 @@ def compare(first: Path, second: Path, json: Path | None) -> None:
     Console(highlight=False).print(table)
     if json is not None:
         report.save_differences(json, before, after, found)
-
-
-# --- the model -------------------------------------------------------------------------------------------------------
-
-
-def of_model(model: Model, name: str, settings: Settings, seed: int, folder: Path) -> list[Contestant]:
-    """The model, and the truth as its autoencoder has it: what no clip of this model can do better than."""
-    from muybridge.generate import to_uint8
-    from muybridge.types import Latent
-
-    def make(task: Task) -> Frames:
-        return _made(model, task, (task.seed + seed) % 2**64, settings)
-
-    def ceiling(task: Task) -> Frames:
-        latent, _ = model.autoencoder.encode(_floats(task.truth.rgb)[None].to(model.device))
-        return to_uint8(model.decode(Latent(latent, task.truth.fps)).frames[0])
-
-    key = f"{model.hash} {sorted(asdict(settings).items())} {seed} {model.dtype} {model.device.type}"
-    return [maker(name, key, make, folder), maker(CEILING, model.hash, ceiling, folder)]
-
-
-def _made(model: Model, task: Task, seed: int, settings: Settings) -> Frames:
-    """The model's clip of a task. NoClip where it is not made of numbers."""
-    from muybridge.commands.rollout import rollout
-    from muybridge.types import Condition
-
-    frames, height, width = task.truth.rgb.shape[:3]
-    condition = Condition(task.prompt, "", frames, height, width, task.truth.fps, _floats(task.given))
-    model.check(condition)  # what it cannot make ends the bench, what goes wrong in the making does not
-    try:
-        made = rollout(model, condition, seed, settings)
-    except ValueError as error:
-        raise NoClip(str(error)) from error
-    return pixels_of(np.moveaxis(made.float().numpy(), 1, 3) / 2 + 0.5)
-
-
-def _floats(frames: Frames) -> Any:
-    """uint8 (t, h, w, 3) as a tensor (t, 3, h, w) in [-1, 1]."""
-    import torch
-
-    return torch.from_numpy(np.moveaxis(frames, 3, 1).astype(np.float32) / 127.5 - 1)
 
 
 # --- running and telling ---------------------------------------------------------------------------------------------

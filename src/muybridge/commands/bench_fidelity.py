@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from muybridge.commands.bench import circumstances, notes_console, of_model, progress_bar
+from muybridge.commands.bench import circumstances, notes_console, progress_bar
+from muybridge.commands.bench_models import called, of_model
 from muybridge.data.worlds import HELD_OUT_PAIRS
 from muybridge.evaluation.features import clip_features
 from muybridge.evaluation.flicker import flicker_whole
@@ -22,7 +23,7 @@ from muybridge.evaluation.metric import Metric, Sample, psnr_objects, psnr_whole
 from muybridge.evaluation.multiscale import ms_ssim_whole
 from muybridge.evaluation.running import Contestant, Entry, NoClip, baselines, supply
 from muybridge.evaluation.statistics import HELD_OUT, Mean
-from muybridge.evaluation.suite import Frames, Split, Task, Verdict
+from muybridge.evaluation.suite import Frames, Split, Task, Times, Verdict
 from muybridge.evaluation.vbench import dynamic_degree_whole, motion_smoothness_whole, temporal_flickering_whole
 from muybridge.evaluation.warping import warping
 from muybridge.generate import load
@@ -46,7 +47,7 @@ class Continued:
         clip = simulate(FIRST_SEED + number, without=HELD_OUT_PAIRS)
         return Task(f"fidelity-in-distribution-{number:04d}", clip.seed, split, clip.captions[-1], 5, clip)
 
-    def judge(self, task: Task, frames: Frames) -> Verdict:
+    def judge(self, task: Task, frames: Frames, times: Times | None = None) -> Verdict:
         return Verdict(1.0)
 
 
@@ -80,7 +81,7 @@ def fidelity(
     opened = load(model, device)
     changes = {key: value for key, value in (("steps", steps), ("guidance", guidance)) if value is not None}
     settings = replace(opened.settings, **changes)  # type: ignore[arg-type]
-    name = Path(opened.name).name
+    name = called(opened)
     folder = output or Path("runs") / "bench" / name
     outputs = [path for path in (folder / "fidelity.json", json) if path is not None]
     for path in outputs:

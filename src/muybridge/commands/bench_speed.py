@@ -8,20 +8,25 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
+from muybridge.backends.model import OpenModel
+from muybridge.data.worlds import HELD_OUT
 from muybridge.evaluation.speed import Parts, Speed, measure_speed
 from muybridge.evaluation.suite import Frames
 from muybridge.generate import Model, load, to_uint8
 from muybridge.sampler.sample import Settings
+from muybridge.simulation import simulate
 from muybridge.storage.atomic import check_writable, new_file
 from muybridge.storage.video import write_mp4
 from muybridge.types import Condition, Latent, Sampled, Streams
 
 PROMPT = "a small red ball rolls behind a tall blue box while the camera pans right"
 
-Said = tuple[Streams, Streams | None]
+Said = tuple[Streams, Streams | None] | Condition
+"""What a model reads: streams; a model of others, the words themselves."""
 
 
 def speed(model: str, rounds: int, steps: int | None, device: str | None, json: Path | None) -> None:
@@ -35,6 +40,8 @@ def speed(model: str, rounds: int, steps: int | None, device: str | None, json: 
     trained = opened.config["trained"]
     fps = float(trained["fps"])
     condition = Condition(PROMPT, "", trained["frames"], trained["height"], trained["width"], fps)
+    if isinstance(opened, OpenModel):
+        condition = with_still(opened, condition)
     notes = Console(stderr=True, highlight=False)
     with notes.status(f"making {rounds + 2} clips"), tempfile.TemporaryDirectory() as folder:
         parts = parts_of(opened, condition, settings, Path(folder) / "clip.mp4")
@@ -50,11 +57,12 @@ def parts_of(model: Model, condition: Condition, settings: Settings, file: Path)
     """A model's stages for one clip, which is written to `file`."""
 
     def text() -> Said:
-        return model.streams(condition, guided=settings.guidance != 1)
+        return condition if isinstance(model, OpenModel) else model.streams(condition, guided=settings.guidance != 1)
 
     def steps(said: Said) -> Iterator[Latent | None]:
         """Once a step; the last time, the latent."""
-        for event in model.steps(*said, settings, [0]):
+        events = model.sample(said, [0], settings) if isinstance(said, Condition) else model.steps(*said, settings, [0])
+        for event in events:
             if isinstance(event, Sampled):
                 yield event.latent
             elif event.step < event.steps:
@@ -68,7 +76,16 @@ def parts_of(model: Model, condition: Condition, settings: Settings, file: Path)
         assert latent is not None, "the sampler's last event is the latent"
         return decode(Latent(latent.frames[:, :1], latent.fps))
 
-    return Parts(text, steps, decode, lambda frames: write_mp4(file, frames, condition.fps), first)
+    at_once = isinstance(model, OpenModel)  # it decodes within its last step
+    return Parts(text, steps, decode, lambda frames: write_mp4(file, frames, condition.fps), None if at_once else first)
+
+
+def with_still(model: OpenModel, condition: Condition) -> Condition:
+    """The condition as the model takes it: with a still where it makes nothing without one, without words it cannot."""
+    if all("image" in way.needs for way in model.pipeline.ways):
+        still = simulate(HELD_OUT, 1, condition.height, condition.width).rgb[0]
+        condition = replace(condition, prefix=torch.from_numpy(still).movedim(2, 0)[None] / 127.5 - 1)
+    return condition if "prompt" in model.takes else replace(condition, prompt="")
 
 
 def _print(found: Speed) -> None:

@@ -4,20 +4,21 @@ A task is a held-out world filmed for 153 frames by a camera that stands still, 
 its objects are all seen in the known frames, one of them moves on, and one of them at least is seen at the end. How the
 objects move is free: that is other suites' business. The score is the share of the generated frames in which
 
-- every object is seen with its colour, its shape and about its size, unless it has left over the picture's border or
-  is behind something, and comes back from there;
+- every object is seen with its colour, its shape and about its size, unless it is behind something, and comes back from
+  there, or has left over the picture's border, as it does in the truth by then;
 - no object jumps;
 - nothing else appears;
 - the background flickers no more than `FLICKER` levels, and is the one that was given.
 
 What goes wrong with an object for `LASTING` frames in a row is for good: the thing is not the same any more, or there
 is one more of it, so all frames from there on are broken. So are all of them if the clip does not begin as it was
-given, or if it stops dead: the truth moves on in the first second, and the clip does not.
+given, or from where it stops dead: it has gone the truth's way so far, the truth moves on in the next second, and the
+clip does not. What has left the picture while the truth shows it costs the frames that it is missing in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,8 +31,8 @@ from muybridge.evaluation.breaking import BREAKS
 from muybridge.evaluation.permanence import UNLIKELY, radii
 from muybridge.evaluation.shapes import SHAPES
 from muybridge.evaluation.statistics import HELD_OUT
-from muybridge.evaluation.suite import Frames, Split, Task, Verdict
-from muybridge.evaluation.tracking import Track, Tracks, track, true_tracks
+from muybridge.evaluation.suite import Frames, Split, Task, Times, Verdict
+from muybridge.evaluation.tracking import Track, Tracks, retimed, track, true_tracks
 from muybridge.evaluation.variations import varied
 from muybridge.simulation import Clip, film, sample_world
 
@@ -74,6 +75,7 @@ _WANDERS = 0.4  # radii a frame that an unseen thing may go
 _STILL = 2.0  # pixels of 128 within which nothing has moved
 _MOVES = 1.5  # radii of a truth that moves
 _WHOLE = 0.95  # share of an object's outline that the truth shows where its size is taken
+_MOSTLY = 0.5  # share of what the known frames show of a thing, from which on the truth is taken to show it
 _LEAST = 60.0  # pixels in the truth of what can be followed
 _FIRST_SEED = HELD_OUT + 500_000_000
 _CANDIDATES = 1000
@@ -103,14 +105,14 @@ class Coherence:
                 return Task(name, seed, split, clip.captions[-1], KNOWN, clip, {"objects": str(len(clip.objects))})
         raise AssertionError(f"nothing to watch for ten seconds in {split} among {_CANDIDATES} seeds from {first}")
 
-    def judge(self, task: Task, frames: Frames) -> Verdict:
+    def judge(self, task: Task, frames: Frames, times: Times | None = None) -> Verdict:
         assert frames.shape == task.truth.rgb.shape, (frames.shape, task.truth.rgb.shape)
-        return verdict(task, frames, track(frames, task.truth.objects))
+        return verdict(task, frames, retimed(track(frames, task.truth.objects), times, task.truth.fps))
 
 
 def broken(task: Task) -> Iterator[tuple[str, Frames]]:
     """The truth of a task, broken in each of the ways of `SEES` right after the known frames."""
-    subject = int(np.argmax(_way(task.truth, task.known)))
+    subject = int(np.argmax(_way(task.truth, true_tracks(task.truth), task.known)))
     for name in SEES:
         yield name, BREAKS[name](task.truth, subject, task.known)
 
@@ -154,6 +156,7 @@ class _Watch:
         for i in range(len(self.clip.objects)):
             yield self._beginning(i)
             yield self._absence(i)
+            yield self._leaving(i)
             yield self._jump(i)
             yield self._resized(i)
             yield self._reshaped(i)
@@ -179,10 +182,22 @@ class _Watch:
     # --- faults ---
 
     def _stops(self) -> _Fault:
-        """Nothing moves in the first second, though it should."""
-        still = all(way <= _STILL * self._pixel for way in self._ways(*_first_second(self.clip, self.task.known)))
-        dead = still and float(_way(self.clip, self.task.known).max()) > _MOVES
-        return self._for_good(self.task.known if dead else None, "everything stops after the known frames")
+        """Nothing moves for a second, though it has gone the truth's way so far and the truth moves on."""
+        starts = range(self.task.known, len(self.frames) - round(self.clip.fps))
+        dead = (n for n in starts if self._stands(n) and (n == self.task.known or self._is_true(n)))
+        return self._for_good(next(dead, None), "everything stops")
+
+    def _stands(self, start: int) -> bool:
+        """Whether nothing moves in a second in which the truth does."""
+        if _way(self.clip, self.truth, start).max() <= _MOVES:
+            return False
+        return all(way <= _STILL * self._pixel for way in self._ways(*_second(self.clip, start)))
+
+    def _is_true(self, frame: int) -> bool:
+        """Whether everything that the truth shows in a frame is where it has it."""
+        shown = [i for i, true in enumerate(self.truth) if true.area[frame] >= _LEAST * self._pixel**2]
+        gaps = [self.found.objects[i].centre[frame] - self.truth[i].centre[frame] for i in shown]
+        return all(np.linalg.norm(gap) <= PLACE * self._radii[frame, i] for i, gap in zip(shown, gaps, strict=True))
 
     def _beginning(self, i: int) -> _Fault:
         true, made = self.truth[i], self.found.objects[i]
@@ -205,6 +220,16 @@ class _Watch:
         gone = self._lasting(missing, f"{self._the(i)} is not seen")
         again = self._for_good(lost, f"{self._the(i)} appears out of nothing")
         return gone if not again.frames.any() or (gone.frames.any() and gone.first <= again.first) else again
+
+    def _leaving(self, i: int) -> _Fault:
+        """Gone over the border, in frames in which the truth shows it."""
+        made, true = self.found.objects[i], self.truth[i]
+        missing = np.zeros(len(self.frames), bool)
+        for start, stop in _runs(~made.seen):
+            missing[start:stop] = start > 0 and self._is_leaving(i, start - 1, start - 2)
+        shown = true.area >= max(_LEAST * self._pixel**2, _MOSTLY * true.area[: self.task.known].max())
+        frames = self._after(missing & shown)
+        return _Fault(frames, f"{self._the(i)} has left the picture, in frame {int(frames.argmax())}")
 
     def _jump(self, i: int) -> _Fault:
         """A step larger than anything can make, or out of proportion to those before and after."""
@@ -365,16 +390,24 @@ class _Watch:
 
     def _may_be_hidden(self, i: int, frame: int, beside: int) -> bool:
         """Whether it may be out of sight next to `frame`, its motion being that between `frame` and `beside`."""
-        made = self.found.objects[i]
-        step = 0.0
-        if 0 <= beside < len(self.frames) and made.seen[beside]:
-            step = float(np.linalg.norm(made.centre[frame] - made.centre[beside]))
-        reach = step + 3 * self._pixel
-        if self._from_border(i)[frame] <= reach or made.area[frame] < _LEAST * self._pixel**2:
+        if self._is_leaving(i, frame, beside):
             return True
+        made, step = self.found.objects[i], self._step(i, frame, beside)
         way = slice(frame, frame + _RECENT) if beside > frame else slice(max(0, frame - _RECENT), frame + 1)
         entering = made.area[frame] < _ENTERING * made.area[way].max() or step > _FAST * self._unit(i)
-        return bool(entering and self._from_cover[i, frame] <= reach)
+        return bool(entering and self._from_cover[i, frame] <= step + 3 * self._pixel)
+
+    def _is_leaving(self, i: int, frame: int, beside: int) -> bool:
+        """Whether it may be over the border next to `frame`, or too far away to be seen."""
+        small = self.found.objects[i].area[frame] < _LEAST * self._pixel**2
+        return bool(small or self._from_border(i)[frame] <= self._step(i, frame, beside) + 3 * self._pixel)
+
+    def _step(self, i: int, frame: int, beside: int) -> float:
+        """Pixels between two frames; 0 where it is not seen in the second."""
+        made = self.found.objects[i]
+        if not (0 <= beside < len(self.frames) and made.seen[beside]):
+            return 0.0
+        return float(np.linalg.norm(made.centre[frame] - made.centre[beside]))
 
     def _comes_from(self, i: int, before: int, after: int) -> bool:
         """Whether what was last seen in frame `before` may be seen again in `after`: from the border, from behind
@@ -430,26 +463,26 @@ def _runs(mask: Bool[np.ndarray, " t"]) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def _first_second(clip: Clip, known: int) -> tuple[int, int]:
-    """Frames between which something has to move on if it does so in the truth."""
-    return known + LASTING, min(known + round(clip.fps), len(clip.rgb) - 1)
+def _second(clip: Clip, start: int) -> tuple[int, int]:
+    """Frames between which something has to move on after `start` if it does so in the truth."""
+    return start + LASTING, min(start + round(clip.fps), len(clip.rgb) - 1)
 
 
-def _way(clip: Clip, known: int) -> Float[np.ndarray, " n"]:
-    """Radii that each object moves in the picture in the first second after the known frames; 0 if it is not seen."""
-    start, stop = _first_second(clip, known)
-    centre = np.stack([true.centre for true in true_tracks(clip)], axis=1)
-    seen = (clip.states.visible[[start, stop]] > 0.5).all(axis=0)
-    way = np.linalg.norm(centre[stop] - centre[start], axis=1) / radii(clip)[start]
-    return np.where(seen, way, 0.0)
+def _way(clip: Clip, truth: Sequence[Track], start: int) -> Float[np.ndarray, " n"]:
+    """Radii that each object moves in the picture in the second after a frame; 0 if it is not seen."""
+    frames = list(_second(clip, start))
+    seen = (clip.states.visible[frames] > 0.5).all(axis=0)
+    way = [np.linalg.norm(np.diff(true.centre[frames], axis=0)) for true in truth]
+    return np.where(seen, np.array(way) / radii(clip)[frames[0]], 0.0)
 
 
 def _suits(clip: Clip) -> bool:
     """Whether the known frames show everything, something moves on, one thing at least is seen at the end, and none
     gets too small to be followed."""
-    area = np.stack([true.area for true in true_tracks(clip)], axis=1)
+    truth = true_tracks(clip)
+    area = np.stack([true.area for true in truth], axis=1)
     visible = clip.states.visible
     introduced = ((visible[:KNOWN] >= 0.9) & (area[:KNOWN] >= _LEAST)).any(axis=0).all()
     small = (visible >= 0.9) & (area > 0) & (area < _LEAST)
     stays = (area[-1] >= _LEAST).any()
-    return bool(introduced and stays and not small.any() and _way(clip, KNOWN).max() > _MOVES)
+    return bool(introduced and stays and not small.any() and _way(clip, truth, KNOWN).max() > _MOVES)

@@ -22,8 +22,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from muybridge.evaluation.statistics import HELD_OUT
-from muybridge.evaluation.suite import Frames, Split, Task, Verdict
-from muybridge.evaluation.tracking import Track, track, true_tracks
+from muybridge.evaluation.suite import Frames, Split, Task, Times, Verdict
+from muybridge.evaluation.tracking import Track, retimed, track, true_tracks
 from muybridge.evaluation.variations import plain
 from muybridge.simulation import Clip, film
 from muybridge.simulation.cameras import MOVES
@@ -72,9 +72,10 @@ class Control:
                 return Task(name, seed, split, clip.captions[-1], 1, clip, {"asked": move})
         raise AssertionError(f"no world for {move} among {_CANDIDATES} seeds from {first}")
 
-    def judge(self, task: Task, frames: Frames) -> Verdict:
+    def judge(self, task: Task, frames: Frames, times: Times | None = None) -> Verdict:
         assert frames.shape == task.truth.rgb.shape, (frames.shape, task.truth.rgb.shape)
-        clip, tracks = task.truth, track(frames, task.truth.objects).objects
+        clip = task.truth
+        tracks = retimed(track(frames, clip.objects), times, clip.fps).objects
         if task.groups["asked"] == "way":
             return _ways(clip, tracks)
         return _camera(clip, tracks)

@@ -71,15 +71,18 @@ def export(entries: Sequence[Entry], folder: Path, watch: Callable[[Progress], N
     """
     manifest = folder / MANIFEST
     check_writable(manifest)
+    before = _read(manifest) if manifest.is_file() else None
     rows = []
     for n, entry in enumerate(entries, 1):
         task = entry.task()
-        _hand_out(task, folder / GIVEN)
         rows.append(_row(entry, task))
+        if before is not None and rows != before[:n]:
+            raise ValueError(f"{manifest} is of other tasks: export to a new folder, or delete it")
+        _hand_out(task, folder / GIVEN)
         watch(Progress(n, len(entries), 0.0))
-    text = json.dumps({"format": FORMAT, "tasks": rows}, indent=1) + "\n"
-    if manifest.is_file() and manifest.read_text(encoding="utf-8") != text:
+    if before is not None and len(before) > len(rows):
         raise ValueError(f"{manifest} is of other tasks: export to a new folder, or delete it")
+    text = json.dumps({"format": FORMAT, "tasks": rows}, indent=1) + "\n"
     (folder / CLIPS).mkdir(exist_ok=True)
     for path, content in ((folder / README, _INSTRUCTIONS.format(count=len(rows))), (manifest, text)):
         with new_file(path) as temporary:

@@ -32,8 +32,8 @@ from muybridge.evaluation.breaking import BREAKS
 from muybridge.evaluation.mechanics import measures, tells_gravity
 from muybridge.evaluation.permanence import radii
 from muybridge.evaluation.statistics import HELD_OUT
-from muybridge.evaluation.suite import Frames, Split, Task, Verdict
-from muybridge.evaluation.tracking import Track, track, true_tracks
+from muybridge.evaluation.suite import Frames, Split, Task, Times, Verdict
+from muybridge.evaluation.tracking import Track, retimed, track, true_tracks
 from muybridge.evaluation.variations import is_on_table, on_a_table, varied
 from muybridge.simulation import Clip, World, film, sample_world
 from muybridge.simulation.cameras import camera_path, project
@@ -96,9 +96,9 @@ class FallingObjects:
                 return Task(name, seed, split, _prompt(clip, law), KNOWN, clip, {"law": law})
         raise AssertionError(f"no world for {law} in {split} among {_CANDIDATES} seeds from {first}")
 
-    def judge(self, task: Task, frames: Frames) -> Verdict:
+    def judge(self, task: Task, frames: Frames, times: Times | None = None) -> Verdict:
         assert frames.shape == task.truth.rgb.shape, (frames.shape, task.truth.rgb.shape)
-        return verdict(task, track(frames, task.truth.objects).objects)
+        return verdict(task, retimed(track(frames, task.truth.objects), times, task.truth.fps).objects)
 
 
 def verdict(task: Task, tracks: Sequence[Track]) -> Verdict:

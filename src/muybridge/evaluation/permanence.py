@@ -29,8 +29,8 @@ from scipy.ndimage import binary_erosion
 from muybridge.evaluation.breaking import BREAKS
 from muybridge.evaluation.shapes import SHAPES
 from muybridge.evaluation.statistics import HELD_OUT
-from muybridge.evaluation.suite import Frames, Split, Task, Verdict
-from muybridge.evaluation.tracking import Track, Tracks, track, true_tracks
+from muybridge.evaluation.suite import Frames, Split, Task, Times, Verdict
+from muybridge.evaluation.tracking import Track, Tracks, retimed, track, true_tracks
 from muybridge.evaluation.variations import plain, varied
 from muybridge.simulation import Clip, Contact, Hidden, World, film
 from muybridge.simulation.cameras import camera_path, project
@@ -136,9 +136,9 @@ class Permanence:
                 return Task(name, seed, split, clip.captions[-1], known, clip, told[0])
         raise AssertionError(f"nothing of kind {then} {by} in {split} among {_CANDIDATES} seeds from {first}")
 
-    def judge(self, task: Task, frames: Frames) -> Verdict:
+    def judge(self, task: Task, frames: Frames, times: Times | None = None) -> Verdict:
         assert frames.shape == task.truth.rgb.shape, (frames.shape, task.truth.rgb.shape)
-        return verdict(task, track(frames, task.truth.objects))
+        return verdict(task, retimed(track(frames, task.truth.objects), times, task.truth.fps))
 
 
 def verdict(task: Task, found: Tracks) -> Verdict:

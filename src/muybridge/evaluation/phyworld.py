@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from muybridge.evaluation.suite import Split, Task, Verdict
+from muybridge.evaluation.suite import Split, Task, Times, Verdict
 from muybridge.simulation import Clip, Contact, ObjectInfo, States, World
 from muybridge.simulation.balls import (
     CAPTIONS,
@@ -177,7 +177,9 @@ def _border(place: Float[np.ndarray, "2"]) -> Float[np.ndarray, "2"]:
     return stretched
 
 
-def errors(frames: UInt8[np.ndarray, "t h w 3"], balls: Scene, known: int = KNOWN) -> dict[str, float]:
+def errors(
+    frames: UInt8[np.ndarray, "t h w 3"], balls: Scene, known: int = KNOWN, times: Times | None = None
+) -> dict[str, float]:
     """The published errors of a clip, by name; every speed in units/second.
 
     A frame is measured from the last known one on, while the truth has the ball whole in view. Source: the paper's
@@ -187,6 +189,8 @@ def errors(frames: UInt8[np.ndarray, "t h w 3"], balls: Scene, known: int = KNOW
     true = balls.at(time)
     found = [parse(frames[:MEASURED], colour) for colour in list(COLOURS)[: len(balls.radius)]]
     places, radii = np.stack([ball.centre for ball in found], axis=1), np.stack([ball.radius for ball in found], axis=1)
+    if times is not None:
+        places = _at(time, times[:MEASURED], places)
     counted = _whole(balls, true, known)
     velocity, should = np.diff(places, axis=0) / STEP, np.diff(true, axis=0) / STEP
     off = np.abs(velocity - should).mean(axis=-1)
@@ -196,6 +200,15 @@ def errors(frames: UInt8[np.ndarray, "t h w 3"], balls: Scene, known: int = KNOW
     if len(found) == 2:
         result |= _of_collision(balls, velocity, should, radii, off, counted)
     return result
+
+
+def _at(
+    moments: Float[np.ndarray, " t"], times: Times, places: Float[np.ndarray, "t n 2"]
+) -> Float[np.ndarray, "t n 2"]:
+    """Where the balls are at some moments, moving evenly between those at which the frames were shown."""
+    shown, first = np.unique(times, return_index=True)
+    flat = places[first].reshape(len(shown), -1)
+    return np.stack([np.interp(moments, shown, way) for way in flat.T], axis=1).reshape(len(moments), -1, 2)
 
 
 def _whole(balls: Scene, true: Float[np.ndarray, "t n 2"], known: int) -> Bool[np.ndarray, "t-1 n"]:
@@ -268,9 +281,9 @@ class Phyworld:
         truth = as_clip(balls, number, self.side)
         return Task(name, number, split, CAPTIONS[balls.law], KNOWN, truth, groups)
 
-    def judge(self, task: Task, frames: UInt8[np.ndarray, "t h w 3"]) -> Verdict:
+    def judge(self, task: Task, frames: UInt8[np.ndarray, "t h w 3"], times: Times | None = None) -> Verdict:
         """1 if the velocity error is at most `PASS`; the published figure is the mean of the error itself."""
-        found = errors(frames, self.scene(task.split, task.seed))
+        found = errors(frames, self.scene(task.split, task.seed), times=times)
         off = found[VELOCITY]
         why = f"the balls are {off:.2f} units/s too fast or slow from frame {KNOWN} on" if off > PASS else ""
         return Verdict(0.0 if why else 1.0, why, found)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from muybridge.simulation import Clip
@@ -21,6 +21,7 @@ Split: TypeAlias = Literal["in distribution", "speed", "size", "gravity", "count
 colours with shapes that were never seen together; or nothing."""
 
 Frames: TypeAlias = UInt8[np.ndarray, "t h w 3"]
+Times: TypeAlias = Float[np.ndarray, " t"]
 
 
 @dataclass(frozen=True)
@@ -74,25 +75,30 @@ class Suite(Protocol):
 
     def task(self, split: Split, number: int) -> Task: ...
 
-    def judge(self, task: Task, frames: Frames) -> Verdict:
-        """`frames` have the truth's size, speed and length, see `fitted`."""
+    def judge(self, task: Task, frames: Frames, times: Times | None = None) -> Verdict:
+        """`frames` have the truth's size, speed and length, see `fitted`.
+
+        times  seconds at which each was shown, of a clip of another speed; None: at the truth's moments
+        """
         ...
 
 
-def fitted(frames: Frames, fps: float, task: Task) -> Frames | None:
-    """A clip of any speed, size and length as its task asks for: nearest frames in time, pixels by area.
+def fitted(frames: Frames, fps: float, task: Task) -> tuple[Frames, Times] | None:
+    """A clip of any speed, size and length as its task asks for, and when each frame was shown, in seconds.
 
-    A longer clip is cut, one of another aspect ratio is cropped in the middle; None if it is shorter by more than a
-    tenth of a second, for then there is nothing to judge its end by. A clip shorter by less repeats its last frame.
+    They are the nearest frames in time, their pixels by area. A longer clip is cut, one of another aspect ratio is
+    cropped in the middle; None if it is shorter by more than a tenth of a second, for then there is nothing to judge
+    its end by. A clip shorter by less repeats its last frame.
     """
     count, height, width = task.truth.rgb.shape[:3]
     times = np.arange(count) / task.truth.fps
-    if len(frames) == 0 or (len(frames) - 1) / fps < times[-1] - 0.1:
+    if len(frames) == 0 or len(frames) / fps < count / task.truth.fps - 0.1:
         return None
-    picked: Frames = frames[np.minimum(np.rint(times * fps).astype(int), len(frames) - 1)]
-    if picked.shape[1:3] == (height, width):
-        return picked
-    return np.stack([_resized(frame, height, width) for frame in picked])
+    numbers = np.minimum(np.rint(times * fps).astype(int), len(frames) - 1)
+    picked: Frames = frames[numbers]
+    if picked.shape[1:3] != (height, width):
+        picked = np.stack([_resized(frame, height, width) for frame in picked])
+    return picked, numbers / fps
 
 
 def _resized(frame: UInt8[np.ndarray, "y x 3"], height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:

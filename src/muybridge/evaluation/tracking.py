@@ -15,7 +15,7 @@ What is too small for a segment (24 pixels of a picture of 128, strips of two pi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -117,6 +117,30 @@ def track(frames: UInt8[np.ndarray, "t h w 3"], objects: Sequence[ObjectInfo]) -
 def true_tracks(clip: Clip) -> tuple[Track, ...]:
     """The tracks that the masks of a simulated clip give; the shapes and sizes are certain."""
     return tuple(_masked(clip, i) for i in range(len(clip.objects)))
+
+
+def retimed(found: Tracks, times: Float[np.ndarray, " t"] | None, fps: float) -> Tracks:
+    """The tracks at the moments n / fps, of frames that were shown at `times`, seconds; None: at these.
+
+    Centres move evenly between frames that follow each other. A clip of another speed has frames near the moments
+    only, and half a frame beside them is worth a radius of what falls.
+    """
+    moments = np.arange(len(found.objects[0].seen)) / fps if found.objects else np.zeros(0)
+    if times is None or np.allclose(times, moments, atol=1e-6):
+        return found
+    return replace(found, objects=tuple(replace(one, centre=_between(one, times, moments)) for one in found.objects))
+
+
+def _between(
+    one: Track, times: Float[np.ndarray, " t"], moments: Float[np.ndarray, " t"]
+) -> Float[np.ndarray, "t 2"]:
+    """Its centres at `moments`; where it comes into sight or goes out of it, those of the frame itself."""
+    centre, seen = one.centre.copy(), np.flatnonzero(one.seen)
+    for run in np.split(seen, np.flatnonzero(np.diff(seen) > 1) + 1):
+        shown, first = np.unique(times[run], return_index=True)  # a slower clip shows a frame more than once
+        for axis in range(2 * (len(run) > 0)):
+            centre[run, axis] = np.interp(moments[run], shown, one.centre[run[first], axis])
+    return centre
 
 
 class _Follower:
