@@ -79,7 +79,22 @@ def test_other_tasks_do_not_overwrite_a_folder(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
     with pytest.raises(ValueError, match=r"is of other tasks: export to a new folder"):
         export(ENTRIES[:1], folder)
+    with pytest.raises(ValueError, match=r"is of other tasks: export to a new folder"):
+        export(ENTRIES[1:], folder)
     assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
+
+
+def test_a_damaged_manifest_is_mended_by_exporting_again(folder: Path) -> None:
+    whole = (folder / MANIFEST).read_bytes()
+    (folder / MANIFEST).write_bytes(whole[:50])
+    export(ENTRIES, folder)
+    assert (folder / MANIFEST).read_bytes() == whole
+
+
+def test_clips_may_get_another_name(folder: Path) -> None:
+    write_mp4(folder / "clips" / f"{ENTRIES[1].name}.mp4", ENTRIES[1].task().truth.rgb, 15)
+    for name in ("they", "others"):
+        assert {result.contestant for result in run(ENTRIES, [submission(folder, name)])} == {name}
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

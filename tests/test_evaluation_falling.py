@@ -11,6 +11,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from muybridge.evaluation.breaking import BREAKS
 from muybridge.evaluation.falling import (
     KNOWN,
     LAWS,
@@ -20,8 +21,9 @@ from muybridge.evaluation.falling import (
     broken,
     verdict,
 )
+from muybridge.evaluation.mechanics import MOMENTUM
 from muybridge.evaluation.statistics import HELD_OUT
-from muybridge.evaluation.suite import Suite, Task
+from muybridge.evaluation.suite import Suite, Task, fitted
 from muybridge.evaluation.tracking import Track, true_tracks
 from muybridge.evaluation.variations import is_on_table
 from muybridge.simulation import World, film
@@ -78,6 +80,26 @@ def test_truth_passes_by_its_masks_and_as_a_file(tmp_path: Path) -> None:
         assert made.why == ""
         assert made.score == 1
         assert made.errors["place, radii"] < 0.3
+
+
+@pytest.mark.parametrize("fps", [12.0, 24.0, 60.0])
+def test_truth_passes_at_other_speeds(fps: float) -> None:
+    """Frames lie beside the truth's moments then: half of one is worth a radius of what falls."""
+    for number in range(len(LAWS)):
+        one = task(number)
+        count = round((len(one.truth.rgb) - 1) / one.truth.fps * fps)
+        clip = film(one.truth.world, 1 + 4 * -(-count // 4), 128, 128, fps)
+        asked = fitted(clip.rgb, fps, one)
+        assert asked is not None
+        assert SUITE.judge(one, *asked).why == ""
+
+
+def test_momentum_is_what_comes_in() -> None:
+    one = task(LAWS.index("collide"))
+    assert SUITE.judge(one, one.truth.rgb).errors["momentum, share off"] < 0.1
+    (subject,) = (i for i, thing in enumerate(one.truth.world.things) if thing.motion == "collide")
+    frozen = SUITE.judge(one, BREAKS["freezes"](one.truth, subject, KNOWN - 1))
+    assert frozen.errors["momentum, share off"] > MOMENTUM
 
 
 def test_what_goes_over_an_edge_falls() -> None:
@@ -167,3 +189,17 @@ def agreeing(numbers: range) -> float:
 def test_worlds_that_look_alike_pass() -> None:
     """What the tolerances are for: nobody can tell these futures apart by the known frames."""
     assert agreeing(range(len(LAWS))) >= 0.8
+
+
+@pytest.mark.slow
+def test_two_hundred_truths_pass_and_their_breaks_fail(tmp_path: Path) -> None:
+    passed, broken_ones = dict.fromkeys(("truth", *SEES), 0.0), dict.fromkeys(SEES, 0)
+    for number in range(200):
+        one = SUITE.task("in distribution", number)
+        write_mp4(tmp_path / "clip.mp4", one.truth.rgb, one.truth.fps)
+        passed["truth"] += SUITE.judge(one, read_mp4(tmp_path / "clip.mp4").frames).score
+        for name, frames in broken(one):
+            passed[name] += SUITE.judge(one, frames).score
+            broken_ones[name] += 1
+    assert passed.pop("truth") >= 0.99 * 200
+    assert {name: score for name, score in passed.items() if score > 0.05 * broken_ones[name]} == {}

@@ -69,11 +69,13 @@ def test_a_still_is_a_clip_in_which_nothing_happens() -> None:
 
 
 def test_windows_spread_over_the_clip() -> None:
-    assert windows(33) == [slice(0, 16), slice(17, 33)]
+    assert windows(33) == [slice(0, 16), slice(8, 24), slice(17, 33)]
+    assert windows(28) == [slice(0, 16), slice(12, 28)]
+    assert windows(32) == [slice(0, 16), slice(16, 32)]
     assert windows(16) == [slice(0, 16)]
     assert windows(5) == [slice(0, 16)]
     assert np.arange(5)[windows(5)[0]].tolist() == [0, 1, 2, 3, 4]
-    assert len(windows(150)) == 9
+    assert len(windows(150)) == 10
 
 
 def test_larger_clips_are_seen_alike() -> None:
@@ -83,7 +85,7 @@ def test_larger_clips_are_seen_alike() -> None:
 
 def test_subjects_are_probabilities() -> None:
     rows = subjects()(CLIP.rgb)
-    assert rows.shape == (2, 24)
+    assert rows.shape == (3, 24)
     np.testing.assert_allclose(rows.sum(axis=1), 1, rtol=1e-5)
 
 

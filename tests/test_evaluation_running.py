@@ -126,6 +126,15 @@ def test_other_settings_and_damaged_clips_are_made_again(tmp_path: Path) -> None
     assert len(calls) == 3
 
 
+def test_a_clip_that_was_damaged_after_its_header_is_made_again(tmp_path: Path) -> None:
+    (first,) = run(ENTRIES[:1], [maker("m", "1", noisy, tmp_path)])
+    file = tmp_path / "m" / f"{ENTRIES[0].name}.mp4"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-200])
+    assert run(ENTRIES[:1], [maker("m", "1", noisy, tmp_path)]) == [first]
+    assert file.read_bytes() == whole
+
+
 def test_a_verdict_of_other_code_is_not_believed(tmp_path: Path) -> None:
     (first,) = run(ENTRIES[:1], [maker("m", "1", noisy, tmp_path)])
     kept = tmp_path / "m" / f"{ENTRIES[0].name}.json"
@@ -185,6 +194,8 @@ def test_what_is_missing_damaged_or_short_has_failed_until_it_is_there(tmp_path:
     assert damaged.why.startswith(f"cannot read {file.name}: it is no video, or it is damaged")
     write_mp4(file, task.truth.rgb[:6], 15)
     assert result_of(tmp_path).why == "the clip is too short: it plays 0.40 s of 0.60 s"
+    write_mp4(file, task.truth.rgb[:4], 8)  # half a second: a tenth may be missing
+    assert result_of(tmp_path).read
     file.write_bytes(b"")
     assert not result_of(tmp_path).read
     write_mp4(file, task.truth.rgb, 15)

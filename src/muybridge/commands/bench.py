@@ -164,6 +164,9 @@ def compare(first: Path, second: Path, json: Path | None) -> None:
     """Prints how the second report differs from the first."""
     before, after = (report.load(path / REPORT if path.is_dir() else path) for path in (first, second))
     found = report.compare(before, after)
+    if len({result.code for result in (*before.own, *after.own)}) > 1:
+        sentence = "the two were not judged by the same version: run both benches again, which keeps their clips"
+        _say(notes_console(), sentence)
     table = Table(
         "", "split", "scenes", before.contestant, after.contestant, "difference, 95 % interval", "better", "worse"
     )

@@ -15,10 +15,10 @@ from rich.table import Table
 from muybridge.commands.bench import circumstances, notes_console, progress_bar
 from muybridge.commands.bench_models import called, of_model
 from muybridge.data.worlds import HELD_OUT_PAIRS
-from muybridge.evaluation.features import clip_features
+from muybridge.evaluation.features import clip_features, frame_features, subjects
 from muybridge.evaluation.flicker import flicker_whole
 from muybridge.evaluation.foreign_features import I3D, INCEPTION, foreign_features
-from muybridge.evaluation.frechet import Frechet
+from muybridge.evaluation.frechet import Frechet, InceptionScore
 from muybridge.evaluation.metric import Metric, Sample, psnr_objects, psnr_whole, ssim_whole
 from muybridge.evaluation.multiscale import ms_ssim_whole
 from muybridge.evaluation.running import Contestant, Entry, NoClip, baselines, supply
@@ -52,10 +52,12 @@ class Continued:
 
 
 def metrics(fps: float, i3d: Path | None, inception: Path | None) -> list[Metric]:
-    """Fresh ones, all that there are; those of other people's networks where their file is named."""
+    """Fresh ones, all that there are; distances of sets and the inception score by a network of ours, and those by
+    other people's where their file is named."""
     found: list[Metric] = [psnr_whole(), psnr_objects(), ssim_whole(), ms_ssim_whole(), flicker_whole(), warping()]
     found += [temporal_flickering_whole(), motion_smoothness_whole(), dynamic_degree_whole(fps)]
-    found.append(Frechet("frechet_distance", clip_features()))
+    found += [Frechet("frechet_distance", clip_features()), Frechet("frechet_distance_frames", frame_features())]
+    found.append(InceptionScore("inception_score", subjects()))
     if i3d is not None:
         found.append(Frechet("fvd", foreign_features(i3d, I3D)))
     if inception is not None:
@@ -121,7 +123,12 @@ def _measure(
                 except NoClip:
                     unread[contestant.name] += 1
                     continue
-                feed(measured[contestant.name], task, read_mp4(contestant.file(entry)).frames)
+                try:
+                    frames = read_mp4(contestant.file(entry)).frames
+                except ValueError:  # damaged since it was made
+                    unread[contestant.name] += 1
+                    continue
+                feed(measured[contestant.name], task, frames)
             advance(entry)
     return unread
 

@@ -71,7 +71,7 @@ def export(entries: Sequence[Entry], folder: Path, watch: Callable[[Progress], N
     """
     manifest = folder / MANIFEST
     check_writable(manifest)
-    before = _read(manifest) if manifest.is_file() else None
+    before = _before(manifest)
     rows = []
     for n, entry in enumerate(entries, 1):
         task = entry.task()
@@ -136,6 +136,14 @@ def _row(entry: Entry, task: Task) -> dict[str, Any]:
         "known": task.known,
         "given": _given(task),
     }
+
+
+def _before(path: Path) -> list[Any] | None:
+    """The tasks that a folder holds; None if there are none, or its manifest cannot be read: it is written anew."""
+    try:
+        return _read(path)
+    except ValueError:
+        return None
 
 
 def _given(task: Task) -> str:

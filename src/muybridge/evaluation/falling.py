@@ -12,6 +12,7 @@ acceleration the same down a ramp, after the known frames
 restitution  of a ball that is dropped or thrown: square root of the height it comes back to over the one it fell from
 energy       kinetic and potential, per mass, above the start's; before it meets another object
 penetration  how deep its lowest place lies below the one at which it would touch the ground
+momentum     of two things that meet on the ground, after they have met, as a share of what came in
 
 The others are read in the vertical plane in which the truth moves, where a pixel's ray through the truth's camera
 meets it. What an object's path plane hides (it is seen edge-on) or nothing fits is left out of them, never of `place`.
@@ -29,7 +30,7 @@ import numpy as np
 from jaxtyping import Float
 
 from muybridge.evaluation.breaking import BREAKS
-from muybridge.evaluation.mechanics import measures, tells_gravity
+from muybridge.evaluation.mechanics import MOMENTUM, measures, momentum_off, tells_gravity
 from muybridge.evaluation.permanence import radii
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.suite import Frames, Split, Task, Times, Verdict
@@ -124,6 +125,9 @@ def verdict(task: Task, tracks: Sequence[Track]) -> Verdict:
         check(i, "step, radii", step, STEP, f"is {{:.2f}} radii off in each step, see frame {when}")
         for measure in measures(clip, i, found, task.known):
             check(i, measure.name, measure.value, measure.limit, measure.sentence)
+    for i in (i for i, thing in enumerate(clip.world.things) if thing.motion == task.groups["law"] == "collide"):
+        off = momentum_off(clip, tracks, task.known)
+        check(i, "momentum, share off", off, MOMENTUM, "and what it meets have a momentum that is off by {:.0%}")
     return Verdict(0.0 if wrong else 1.0, wrong[0] if wrong else "", {key: max(v) for key, v in errors.items()})
 
 

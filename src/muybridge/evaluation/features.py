@@ -119,8 +119,8 @@ def load_features(path: Path = WEIGHTS) -> FeatureNet:
 
 
 def windows(count: int, length: int = WINDOW) -> list[slice]:
-    """As many windows of `length` consecutive frames as fit side by side, evenly spread; a shorter clip is one."""
-    starts = np.linspace(0, max(0, count - length), max(1, count // length)).round().astype(int)
+    """As few windows of `length` consecutive frames as show all of a clip, evenly spread; a shorter clip is one."""
+    starts = np.linspace(0, max(0, count - length), max(1, -(-count // length))).round().astype(int)
     return [slice(start, start + length) for start in starts.tolist()]
 
 

@@ -7,6 +7,7 @@ truth's camera meets it. An object whose plane is seen edge-on is not measured, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from muybridge.evaluation.permanence import radii
 from muybridge.evaluation.tracking import Track
 from muybridge.evaluation.variations import is_on_table
 from muybridge.simulation import Clip, Contact, Landed
+from muybridge.simulation.things import Thing
 
 GRAVITY = 0.3
 """Relative error of gravity that passes: 5 frames with centres half a pixel off have a standard deviation of 0.12."""
@@ -32,6 +34,13 @@ PENETRATION = 0.5
 RAMP = 0.35
 """Relative error of the acceleration down a ramp that passes: the friction of what slides, which the known frames
 hardly tell, changes it by up to a third."""
+
+MEETING = 4
+"""Frames after two things have met that their momentum is read from."""
+
+MOMENTUM = 0.4
+"""Share of the incoming momentum that may be off after things have met: friction, which the known frames hardly tell,
+takes up to a third of it in that time. Truth has 0.07, a thing that stops or goes to the wrong side 0.45 and more."""
 
 FLIGHT = 5
 """Frames of a flight that gravity is fitted to, at least."""
@@ -75,6 +84,29 @@ def measures(clip: Clip, i: int, found: Track, known: int) -> tuple[Measure, ...
     )
 
 
+def momentum_off(clip: Clip, found: Sequence[Track], known: int) -> float | None:
+    """How far the momentum of two things is off after they have met, as a share of what came in.
+
+    Mass times velocity along the ground, over `MEETING` frames that are not given. None where nothing meets, or one of
+    them is not seen whole in these frames. Most meet within the known frames, so it is the truth's that came in.
+    """
+    pairs = (e for e in clip.events if isinstance(e, Contact) and max(e.first, e.second) < len(clip.objects))
+    met = next(pairs, None)
+    if met is None:
+        return None
+    start = max(met.frame + 1, known - 1)
+    after = slice(start, start + MEETING)
+    if after.stop > len(clip.rgb):
+        return None
+    came, off = np.zeros(2), np.zeros(2)
+    for i in (met.first, met.second):
+        mass, path = _volume(clip.world.things[i]), clip.states.position[:, i, :2]
+        came += mass * clip.states.velocity[0, i, :2]
+        off += mass * _velocity((_on_level(clip, i, found[i]) - path)[after], clip.fps)
+    share = float(np.linalg.norm(off) / np.linalg.norm(came))
+    return share if np.isfinite(share) else None
+
+
 def tells_gravity(clip: Clip, i: int, found: Track, known: int) -> bool:
     """Whether gravity can be read off an object's flight, or off its way down a ramp."""
     points = _in_plane(clip, i, found)
@@ -109,6 +141,33 @@ def _in_plane(clip: Clip, i: int, found: Track) -> Float[np.ndarray, "t 2"] | No
     whole &= np.abs((path[:, :2] - path[0, :2]) @ normal) < _BESIDE * clip.world.things[i].radius
     flat = np.stack([(points[:, :2] - path[0, :2]) @ ahead, points[:, 2]], axis=1)
     return np.where(whole[:, None], flat, np.nan)
+
+
+def _on_level(clip: Clip, i: int, found: Track) -> Float[np.ndarray, "t 2"]:
+    """Metres along the ground, where rays through its centres meet the height that the truth has it at.
+
+    NaN where it is not found or the truth does not show the whole of it.
+    """
+    pose, focus = clip.camera.pose, clip.camera.intrinsics
+    local = np.concatenate([(found.centre - focus[:, :2, 2]) / focus[:, :1, 0], np.ones((len(pose), 1))], axis=1)
+    rays = np.einsum("tij,tj->ti", pose[:, :3, :3], local)
+    reach = (clip.states.position[:, i, 2] - pose[:, 2, 3]) / rays[:, 2]
+    level = pose[:, :2, 3] + reach[:, None] * rays[:, :2]
+    whole = found.seen & (clip.states.visible[:, i] >= _WHOLE)
+    return np.where(whole[:, None], level, np.nan)
+
+
+def _velocity(path: Float[np.ndarray, "t 2"], fps: float) -> Float[np.ndarray, "2"]:
+    """Metres/second of a line through all places, by least squares; NaN if one of them is not known."""
+    time = (np.arange(len(path)) - (len(path) - 1) / 2) / fps
+    velocity: Float[np.ndarray, "2"] = time @ path / (time @ time)
+    return velocity
+
+
+def _volume(thing: Thing) -> float:
+    """Cubic metres; all things are of the same stuff."""
+    a, b, c = thing.extents
+    return {"ball": 4 / 3 * math.pi * a**3, "box": 8 * a * b * c, "cylinder": 2 * math.pi * a**2 * b}[thing.shape]
 
 
 def _alone(clip: Clip, i: int) -> int:

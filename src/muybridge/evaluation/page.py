@@ -121,7 +121,7 @@ def _errors(rows: Sequence[Row], report: Report) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row.errors))
     body = [
         [row.contestant, str(row.score.n), _share(row.score), _share(row.whole), str(row.unread or "")]
-        + [_number(row.errors.get(name)) for name in names]
+        + [_number(row.errors.get(name), row.score.n) for name in names]
         for row in rows
     ]
     return _table(["", "clips", "score", "nothing wrong", "unreadable", *names], body, report.contestant)
@@ -228,8 +228,12 @@ def _share(value: Mean | None) -> str:
     return "" if value is None else f"{value.value:.1%} <small>{value.low:.0%} to {value.high:.0%}</small>"
 
 
-def _number(value: Mean | None) -> str:
-    return "" if value is None else f"{value.value:.3g} <small>± {(value.high - value.low) / 2:.2g}</small>"
+def _number(value: Mean | None, clips: int) -> str:
+    """An error, and by how many of the clips it is known if not by all."""
+    if value is None:
+        return ""
+    known = f", {value.n} of {clips}" if value.n < clips else ""
+    return f"{value.value:.3g} <small>± {(value.high - value.low) / 2:.2g}{known}</small>"
 
 
 def _table(head: Sequence[str], body: Iterable[Sequence[str]], own: str = "") -> str:

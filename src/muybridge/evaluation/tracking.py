@@ -131,9 +131,7 @@ def retimed(found: Tracks, times: Float[np.ndarray, " t"] | None, fps: float) ->
     return replace(found, objects=tuple(replace(one, centre=_between(one, times, moments)) for one in found.objects))
 
 
-def _between(
-    one: Track, times: Float[np.ndarray, " t"], moments: Float[np.ndarray, " t"]
-) -> Float[np.ndarray, "t 2"]:
+def _between(one: Track, times: Float[np.ndarray, " t"], moments: Float[np.ndarray, " t"]) -> Float[np.ndarray, "t 2"]:
     """Its centres at `moments`; where it comes into sight or goes out of it, those of the frame itself."""
     centre, seen = one.centre.copy(), np.flatnonzero(one.seen)
     for run in np.split(seen, np.flatnonzero(np.diff(seen) > 1) + 1):
