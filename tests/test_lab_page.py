@@ -28,9 +28,10 @@ from PIL import Image
 from tiny_checkpoint import build_drafting_model, child_environment
 
 import muybridge
-from muybridge.lab import runtime
+from muybridge.lab import runtime, site
 from muybridge.lab.server import HEADERS, Handler, listen
 from muybridge.lab.site import build, page
+from muybridge.storage import checkpoint
 from muybridge.storage.provenance import from_metadata
 from muybridge.storage.stills import fit, read_still
 
@@ -154,6 +155,51 @@ def _serving(folder: Path, handler: type[SimpleHTTPRequestHandler]) -> Iterator[
         yield server.server_address[1]
     finally:
         server.shutdown()
+def test_a_page_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    theirs = {"index.html": "<h1>My thesis</h1>", "style.css": "h1 {}", "lab.json": '{"format": 1}'}
+    for name, text in theirs.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match="holds other things than a lab"):
+        build(tmp_path, "nano")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == theirs
+
+
+def test_a_lab_that_broke_off_is_finished(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(folder: Path) -> None:
+        raise ValueError("npm could not fetch")
+
+    monkeypatch.setattr(runtime, "fetch", offline)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="npm could not fetch"):
+            build(tmp_path / "lab", str(model))
+
+
+def test_graphs_of_other_code_or_format_are_written_anew(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+
+    def export(name: str, folder: Path) -> None:
+        written.append(folder)
+        folder.mkdir(exist_ok=True)
+        said = {"format": site.EXPORT_FORMAT, "target": "onnx", "precision": "int8", "model_hash": hashed}
+        rest = dict.fromkeys(("name", "learnt_from", "trained", "sampling", "channels", "spatial_stride"))
+        (folder / "config.json").write_text(json.dumps(said | rest | {"parts": {}}))
+
+    hashed = checkpoint.load(str(model)).model_hash
+    monkeypatch.setattr(runtime, "fetch", lambda folder: None)
+    monkeypatch.setattr(site, "_export", export)
+    build(tmp_path, str(model))
+    build(tmp_path, str(model))
+    assert len(written) == 1
+    monkeypatch.setattr(site, "_code", lambda: "older")
+    build(tmp_path, str(model))
+    assert len(written) == 2
+    monkeypatch.setattr(site, "EXPORT_FORMAT", site.EXPORT_FORMAT + 1)
+    build(tmp_path, str(model))
+    assert len(written) == 3
+
+
         server.server_close()
         thread.join()
 
