@@ -381,3 +381,4 @@ def _check_film(path: Path, model_hash: str) -> None:
     assert (made.prompt, made.seed, made.steps, made.guidance) == (PROMPT, SEED, 2, 2.0)
     assert made.model_hash == model_hash
     assert len(made.image) == 64
+    assert (made.drafts, made.draft_steps) == (10, 2)

@@ -149,7 +149,7 @@ const HEARD = {
     const { width, height, fps, frames } = state.wish;
     const ran = on(facts);
     const made = { id: crypto.randomUUID?.() ?? `${Date.now()}`, made: Date.now(), wish: state.wish, took, ran };
-    const clip = { ...made, frames: state.frames, width, height, fps };
+    const clip = { ...made, frames: state.frames, width, height, fps, model: lab.model, version: lab.muybridge };
     tell(facts);
     $("factspeed").textContent = `${(frames / took.seconds).toFixed(2)} frames a second, ${took.secondsAStep.toFixed(2)} s a step`;
     said(`The clip is made, in ${time(took.seconds)}.`);
@@ -194,8 +194,7 @@ async function save() {
   try {
     const { clip } = stage;
     const imageHash = clip.wish.still ? await sha256(clip.wish.still) : "";
-    const tags = tagsOf(clip, lab.model, lab.muybridge, imageHash);
-    const { blob, name, codec } = await toFile(clip, Number($("enlarged").value), tags);
+    const { blob, name, codec } = await toFile(clip, Number($("enlarged").value), tagsOf(clip, imageHash));
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
