@@ -68,6 +68,33 @@ NEWEST = """async () => {
   for (let i = 0; i < bytes.length; i += 4096) text += String.fromCharCode(...bytes.subarray(i, i + 4096));
   return { pixels: btoa(text), frames: clip.frames.length, width: clip.width, height: clip.height, ran: clip.ran };
 }"""
+WORKER = """
+const go = new BroadcastChannel("go");
+const told = (message) => self.postMessage(message);
+let facts;
+self.onmessage = async ({ data: { type, wish } }) => {
+  if (type === "load") {
+    facts = { device: wish.run || "webgpu", threads: 1, notes: [], downloaded: 0, weights: 1 };
+    return told({ type: "ready", facts, seconds: 0 });
+  }
+  if (facts.device === "webgpu") return told({ type: "failed", sentence: "the device was lost" });
+  const frames = (count) => Array.from({ length: count }, () => new Uint8ClampedArray(4 * wish.width * wish.height));
+  const asked = () => wish.prompt === "slowly" && new Promise((resolve) => (go.onmessage = resolve));
+  told({ type: "frames", frames: frames(1), done: 1, of: 3 });
+  await asked();
+  told({ type: "frames", frames: frames(8), done: 3, of: 3 });
+  await asked();
+  told({ type: "made", took: { seconds: 1, sampling: 1, secondsAStep: 1 }, facts });
+};
+"""
+"""A worker without a model: its graphics card fails, and what is made "slowly" waits to be told to go on."""
+GO = "new BroadcastChannel('go').postMessage(1)"
+FIELDS = """() => Object.fromEntries(["prompt", "seed", "steps", "guidance", "drafts"].map(
+  (name) => [name, document.getElementById(name).value]))"""
+OLDEST_TAGS = """async () => {
+  const [{ clips }, { tagsOf }] = await Promise.all([import("./keep.js"), import("./film.js")]);
+  return tagsOf((await clips()).at(-1), "").raw;
+}"""
 NAMELESS = """() => [...document.querySelectorAll("button, input, select, textarea, canvas[tabindex]")]
   .filter((one) => !(one.labels?.length || one.ariaLabel || one.textContent.trim()))
   .map((one) => one.outerHTML)"""
@@ -124,37 +151,6 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
-    with listen(tmp_path, 0) as server, pytest.raises(ValueError, match="give another with --port"):
-        listen(tmp_path, server.server_address[1])
-
-
-def test_the_server_gives_files_with_the_headers_that_threads_need(tmp_path: Path) -> None:
-    (tmp_path / "runtime").mkdir()
-    (tmp_path / "runtime" / "a.mjs").write_text("export {};")
-    with _serving(tmp_path, Handler) as port:
-        connection = HTTPConnection("127.0.0.1", port, timeout=10)
-        connection.request("GET", "/runtime/a.mjs")
-        answer = connection.getresponse()
-        assert answer.read() == b"export {};"
-        assert answer.headers.get_content_type() == "text/javascript"
-        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
-        for path in ("/runtime/", "/../../etc/passwd", "/nothing"):
-            connection.request("GET", path)
-            refused = connection.getresponse()
-            refused.read()
-            assert refused.status == 404, path
-
-
-@contextmanager
-def _serving(folder: Path, handler: type[SimpleHTTPRequestHandler]) -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
 def test_a_page_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     theirs = {"index.html": "<h1>My thesis</h1>", "style.css": "h1 {}", "lab.json": '{"format": 1}'}
     for name, text in theirs.items():
@@ -200,6 +196,37 @@ def test_graphs_of_other_code_or_format_are_written_anew(
     assert len(written) == 3
 
 
+def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
+    with listen(tmp_path, 0) as server, pytest.raises(ValueError, match="give another with --port"):
+        listen(tmp_path, server.server_address[1])
+
+
+def test_the_server_gives_files_with_the_headers_that_threads_need(tmp_path: Path) -> None:
+    (tmp_path / "runtime").mkdir()
+    (tmp_path / "runtime" / "a.mjs").write_text("export {};")
+    with _serving(tmp_path, Handler) as port:
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", "/runtime/a.mjs")
+        answer = connection.getresponse()
+        assert answer.read() == b"export {};"
+        assert answer.headers.get_content_type() == "text/javascript"
+        assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+        for path in ("/runtime/", "/../../etc/passwd", "/nothing"):
+            connection.request("GET", path)
+            refused = connection.getresponse()
+            refused.read()
+            assert refused.status == 404, path
+
+
+@contextmanager
+def _serving(folder: Path, handler: type[SimpleHTTPRequestHandler]) -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
         server.server_close()
         thread.join()
 
@@ -335,6 +362,62 @@ def test_without_threads_it_says_so_and_works(lab: Path, browser: Any) -> None:
     context.close()
 
 
+@pytest.fixture
+def stage(tmp_path: Path, model: Path) -> Path:
+    """A lab whose worker has no model."""
+    config = json.loads((model / "config.json").read_text())
+    about = {name: config[name] for name in ("name", "learnt_from", "trained", "sampling")}
+    lab = {"version": "1", "muybridge": "1.0", "model": about | {"hash": "0123456789ab"}, "graphs": {}, "files": {}}
+    for name, content in (dict(page()) | {"worker.js": WORKER.encode(), "lab.json": json.dumps(lab).encode()}).items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "model").mkdir()
+    shutil.copyfile(model / "vocabulary.json", tmp_path / "model" / "vocabulary.json")
+    return tmp_path
+
+
+def test_what_goes_on_meanwhile(stage: Path, browser: Any) -> None:
+    """Stop before there is a worker, a graphics card that is lost, a look at another clip, another model."""
+    context = browser.new_context(service_workers="block")
+    tab, errors = context.new_page(), list[Any]()
+    tab.on("pageerror", lambda error: errors.append(error))
+    with _serving(stage, Handler) as port:
+        tab.goto(f"http://127.0.0.1:{port}/")
+        tab.wait_for_selector("html[data-ready=yes]")
+        wish = {"prompt": PROMPT, "seed": "5", "frames": "9", "steps": "3", "guidance": "2"}
+        tab.evaluate(MAKE, wish)
+        tab.click("#stop")
+        notes = _make(tab, wish)
+        assert len(tab.workers) == 1
+        assert "WebGPU failed (the device was lost), so the processor is used" in notes
+        assert _newest(tab)["ran"] == "WebAssembly, 1 thread"
+        assert tab.input_value("#run") == "wasm"
+
+        tab.evaluate(MAKE, {"prompt": "slowly"})
+        _until(lambda: "frame 1 of 9" in tab.inner_text("#doing"))
+        tab.click("#clips .open")
+        tab.evaluate(GO)
+        _until(lambda: "frame 9 of 9" in tab.inner_text("#doing"))
+        assert " of 9," in tab.inner_text("#time")
+        tab.evaluate(GO)
+        _until(lambda: tab.locator("#clips li").count() == 2)
+
+        lab = json.loads((stage / "lab.json").read_text())
+        lab["model"] |= {"hash": "ba9876543210", "name": "jumper"}
+        lab["model"]["sampling"] |= {"solver": "jump", "guidance": 1, "steps": 4, "drafts": 4}
+        (stage / "lab.json").write_text(json.dumps(lab))
+        tab.reload()
+        tab.wait_for_selector("html[data-ready=yes]")
+        its = {"steps": "4", "guidance": "1", "drafts": "4"}
+        assert tab.evaluate(FIELDS) == {"prompt": "slowly", "seed": "5"} | its
+        tab.click("#clips li:last-child .open")
+        assert tab.evaluate(FIELDS) == {"prompt": PROMPT, "seed": "5"} | its
+        made = from_metadata(tab.evaluate(OLDEST_TAGS))
+        assert (made.model, made.model_hash, made.version) == ("tiny", "0123456789ab", "1.0")
+        assert (made.solver, made.guidance, made.drafts, made.draft_steps) == ("multistep", 2.0, 10, 2)
+    assert not errors
+    context.close()
+
+
 def _make(tab: Any, wish: dict[str, str]) -> str:
     """Makes a clip; what the page notes beside it."""
     tab.evaluate(MAKE, wish)
@@ -379,6 +462,6 @@ def _check_film(path: Path, model_hash: str) -> None:
     assert len(frames) == 9
     assert frames[0].shape == (32, 48, 3)
     assert (made.prompt, made.seed, made.steps, made.guidance) == (PROMPT, SEED, 2, 2.0)
+    assert (made.drafts, made.draft_steps) == (10, 2)
     assert made.model_hash == model_hash
     assert len(made.image) == 64
-    assert (made.drafts, made.draft_steps) == (10, 2)

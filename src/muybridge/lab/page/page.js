@@ -12,10 +12,14 @@ const $ = (/** @type {string} */ id) => /** @type {any} */ (document.getElementB
 const asked = new URLSearchParams(location.search);
 
 /**
- * What is going on: `wish` is being made, `queue` waits; `pace` is seconds a step and frame, 0 where nobody knows yet.
- * @type {{worker: Worker | null, facts: any, wish: any, queue: any[], frames: any[], began: number, pace: number}}
+ * What is going on: the worker was asked to `run` on something and told its `facts` once the model was there; `wish` is
+ * being made unless it is `stopping`, `queue` waits; `pace` is seconds a step and frame, 0 where nobody knows yet.
+ * @type {{worker: Worker | null, run: string, facts: any, wish: any, stopping: boolean, queue: any[], frames: any[],
+ *     began: number, pace: number}}
  */
-const state = { worker: null, facts: null, wish: null, queue: [], frames: [], began: 0, pace: 0 };
+const state = {
+  worker: null, run: "", facts: null, wish: null, stopping: false, queue: [], frames: [], began: 0, pace: 0,
+};
 const stage = new Stage();
 let lab;
 let form;
@@ -87,15 +91,22 @@ async function make() {
   state.wish = wish;
   busy(true);
   keepWish(wish, true).catch(() => note("This browser keeps nothing for this page: clips are lost when it is closed."));
-  if (state.facts && state.facts.wish === form.run) return next();
+  if (state.facts && state.run === form.run) return next();
+  await load();
+}
+
+/** Loads the model for what the form says it is to run on; then the queue is worked off. */
+async function load() {
+  const { wish } = state;
   state.worker?.terminate();
-  state.facts = null;
+  Object.assign(state, { worker: null, facts: null, run: form.run });
   await underTheServiceWorker();
+  if (state.wish !== wish) return; // stopped meanwhile
   state.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   state.worker.onmessage = ({ data }) => HEARD[data.type](data);
   state.worker.onerror = (event) => HEARD.failed({ sentence: event.message || "the model's worker broke down" });
   doing("loading the model", 0);
-  const run = { run: form.run, threads: Number(asked.get("threads") ?? 0) };
+  const run = { run: state.run, threads: Number(asked.get("threads") ?? 0) };
   state.worker.postMessage({ type: "load", lab, vocabulary: lab.vocabulary, wish: run });
   state.began = performance.now();
 }
@@ -104,16 +115,19 @@ function next() {
   const wish = state.queue.shift();
   if (!wish) return finish();
   state.wish = wish;
+  state.stopping = false;
   state.frames = [];
   state.began = performance.now();
+  stage.watch();
   doing(wish.still ? "reading words and picture" : "reading the words", 0);
   state.worker.postMessage({ type: "make", wish: { ...wish, previewEvery: lab.model.sampling.preview_every } });
 }
 
 function stop() {
   state.queue = [];
+  state.stopping = true;
   if (state.facts) return state.worker.postMessage({ type: "stop" });
-  state.worker.terminate();
+  state.worker?.terminate(); // there is none yet while the service worker is awaited
   state.worker = null;
   finish();
 }
@@ -126,7 +140,7 @@ const HEARD = {
     doing(`${what}: ${megabytes(done)} of ${megabytes(total)}${left}`, done / total);
   },
   ready({ facts, seconds }) {
-    state.facts = { ...facts, wish: form.run };
+    state.facts = facts;
     facts.notes.forEach(note);
     tell(facts);
     said(`The model is ready after ${time(seconds)}.`);
@@ -163,12 +177,21 @@ const HEARD = {
     finish();
   },
   failed({ sentence }) {
+    if (state.wish && !state.stopping && state.facts?.device === "webgpu") return withoutWebGpu(sentence);
     trouble(`It did not work: ${sentence}`);
     state.facts = null;
     state.queue = [];
     finish();
   },
 };
+
+/** The graphics card failed in the middle of a clip: the processor makes it from the start, and all that follow. */
+async function withoutWebGpu(sentence) {
+  note(`WebGPU failed (${sentence}), so the processor is used`);
+  $("run").value = "wasm"; // until the user chooses otherwise
+  state.queue.unshift(state.wish);
+  await load();
+}
 
 /** What a worker fetches is kept for offline only if the service worker had the page when the worker began. */
 function underTheServiceWorker() {
