@@ -68,6 +68,10 @@ NEWEST = """async () => {
   for (let i = 0; i < bytes.length; i += 4096) text += String.fromCharCode(...bytes.subarray(i, i + 4096));
   return { pixels: btoa(text), frames: clip.frames.length, width: clip.width, height: clip.height, ran: clip.ran };
 }"""
+KEPT = """async (files) => {
+  const found = await Promise.all(files.map((file) => caches.match(file)));
+  return found.every((one) => one);
+}"""
 WORKER = """
 const go = new BroadcastChannel("go");
 const told = (message) => self.postMessage(message);
@@ -285,7 +289,7 @@ def test_a_lab_that_is_right_is_not_made_again(lab: Path, model: Path) -> None:
 
 
 def test_in_a_browser(lab: Path, model: Path, browser: Any, tmp_path: Path) -> None:
-    """One visit, since opening the model takes longest: clip, still, file, then all of it offline."""
+    """One visit, since opening the model takes longest: a clip, then all else without a net: still, file, clip."""
     python = muybridge.load(str(model), device="cpu")
     condition = muybridge.Condition(PROMPT, frames=9, height=32, width=48)
     context = browser.new_context(viewport={"width": 390, "height": 844})
@@ -303,35 +307,36 @@ def test_in_a_browser(lab: Path, model: Path, browser: Any, tmp_path: Path) -> N
         made = _newest(tab)
         assert "WebAssembly" in made["ran"]
         assert _psnr(made["pixels"], python.generate(condition, SEED)[0].frames) >= 30
-
-        tab.fill("#prompt", "a red ball and a bxo")
-        assert "“bxo” (it knows" in tab.inner_text("#words")
-        broken = tmp_path / "broken.png"
-        broken.write_bytes(b"\x89PNG\r\n, but no picture")
-        tab.set_input_files("#image", str(broken))
-        tab.wait_for_selector("#trouble:not([hidden])")
-        assert "broken.png: this is no picture" in tab.inner_text("#trouble")
-        tab.fill("#seed", "-3")
-        tab.click("#make")
-        assert "take a whole number" in tab.inner_text("#trouble")
-
-        picture = tmp_path / "still.png"
-        Image.fromarray(made["pixels"][4]).save(picture)
-        tab.set_input_files("#image", str(picture))
-        tab.wait_for_selector("#given:not([hidden])")
-        _make(tab, wish)
-        prefix = fit(read_still(picture), 32, 48)[None]
-        still = muybridge.Condition(PROMPT, frames=9, height=32, width=48, prefix=prefix)
-        assert _psnr(_newest(tab)["pixels"], python.generate(still, SEED)[0].frames) >= 30
-
-        with tab.expect_download() as download:
-            tab.click("#save")
-        _check_film(Path(download.value.path()), python.hash)
+        _until(lambda: tab.evaluate(KEPT, ["runtime/mediabunny.min.mjs", "model/encoder.onnx"]))
         assert all(one.startswith((f"http://127.0.0.1:{port}/", "blob:")) for one in asked), asked
     context.set_offline(True)  # and the server is gone
+
+    tab.fill("#prompt", "a red ball and a bxo")
+    assert "“bxo” (it knows" in tab.inner_text("#words")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n, but no picture")
+    tab.set_input_files("#image", str(broken))
+    tab.wait_for_selector("#trouble:not([hidden])")
+    assert "broken.png: this is no picture" in tab.inner_text("#trouble")
+    tab.fill("#seed", "-3")
+    tab.click("#make")
+    assert "take a whole number" in tab.inner_text("#trouble")
+
+    picture = tmp_path / "still.png"
+    Image.fromarray(made["pixels"][4]).save(picture)
+    tab.set_input_files("#image", str(picture))
+    tab.wait_for_selector("#given:not([hidden])")
+    _make(tab, wish)
+    prefix = fit(read_still(picture), 32, 48)[None]
+    still = muybridge.Condition(PROMPT, frames=9, height=32, width=48, prefix=prefix)
+    assert _psnr(_newest(tab)["pixels"], python.generate(still, SEED)[0].frames) >= 30
+
     tab.reload()
     tab.wait_for_selector("html[data-ready=yes]")
     assert tab.locator("#clips li").count() == 2
+    with tab.expect_download() as download:
+        tab.click("#save")
+    _check_film(Path(download.value.path()), python.hash)
     tab.click("#forget")
     _make(tab, wish | {"drafts": "1"})
     assert tab.locator("#clips li").count() == 3
@@ -415,6 +420,22 @@ def test_what_goes_on_meanwhile(stage: Path, browser: Any) -> None:
         assert (made.model, made.model_hash, made.version) == ("tiny", "0123456789ab", "1.0")
         assert (made.solver, made.guidance, made.drafts, made.draft_steps) == ("multistep", 2.0, 10, 2)
     assert not errors
+    context.close()
+
+
+def test_a_newer_page_comes_by_itself(stage: Path, browser: Any) -> None:
+    context = browser.new_context()
+    tab = context.new_page()
+    with _serving(stage, Handler) as port:
+        tab.goto(f"http://127.0.0.1:{port}/")
+        _until(lambda: tab.evaluate("Boolean(navigator.serviceWorker.controller)"))
+        lab = json.loads((stage / "lab.json").read_text())
+        (stage / "lab.json").write_text(json.dumps(lab | {"version": "2"}))
+        with (stage / "page.js").open("a") as script:
+            script.write('document.documentElement.dataset.newer = "yes";')
+        tab.reload()
+        tab.wait_for_selector("html[data-newer=yes]")
+        assert tab.evaluate("caches.keys()") == ["muybridge-lab-2"]
     context.close()
 
 

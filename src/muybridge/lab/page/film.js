@@ -12,7 +12,7 @@ export async function toFile(clip, enlarged, tags) {
     throw new Error("this browser cannot encode video here (it has no WebCodecs, or the page is not on localhost or https)");
   }
   const { BufferTarget, CanvasSource, Mp4OutputFormat, Output, WebMOutputFormat, getFirstEncodableVideoCodec } =
-    await import(new URL("runtime/mediabunny.min.mjs", import.meta.url).href);
+    await writer();
   const [width, height] = [clip.width * enlarged, clip.height * enlarged];
   const codec = await getFirstEncodableVideoCodec(["avc", "vp9", "vp8"], { width, height });
   if (!codec) throw new Error("this browser can encode neither H.264 nor VP9 nor VP8: try another one");
@@ -36,6 +36,11 @@ export async function toFile(clip, enlarged, tags) {
   await output.finalize();
   const blob = new Blob([output.target.buffer], { type: mp4 ? "video/mp4" : "video/webm" });
   return { blob, name: `${slug(clip.wish.prompt)}-${clip.wish.seed}.${mp4 ? "mp4" : "webm"}`, codec };
+}
+
+/** Mediabunny. The page asks for it before any clip is saved: then there may be no net. */
+export function writer() {
+  return import(new URL("runtime/mediabunny.min.mjs", import.meta.url).href);
 }
 
 /** Generous: half a bit a pixel, and never so little that a small picture shows its blocks. */

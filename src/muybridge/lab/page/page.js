@@ -1,6 +1,6 @@
 /** The page: hears the user, asks the worker, shows what comes. */
 
-import { tagsOf, toFile } from "./film.js";
+import { tagsOf, toFile, writer } from "./film.js";
 import { Form } from "./form.js";
 import { clips, dropClip, keepClip, keepWish, lastWish } from "./keep.js";
 import { still } from "./player.js";
@@ -13,12 +13,13 @@ const asked = new URLSearchParams(location.search);
 
 /**
  * What is going on: the worker was asked to `run` on something and told its `facts` once the model was there; `wish` is
- * being made unless it is `stopping`, `queue` waits; `pace` is seconds a step and frame, 0 where nobody knows yet.
+ * being made unless it is `stopping`, `queue` waits; `pace` is seconds a step and frame, 0 where nobody knows yet;
+ * `outdated`: a newer page is here.
  * @type {{worker: Worker | null, run: string, facts: any, wish: any, stopping: boolean, queue: any[], frames: any[],
- *     began: number, pace: number}}
+ *     began: number, pace: number, outdated: boolean}}
  */
 const state = {
-  worker: null, run: "", facts: null, wish: null, stopping: false, queue: [], frames: [], began: 0, pace: 0,
+  worker: null, run: "", facts: null, wish: null, stopping: false, queue: [], frames: [], began: 0, pace: 0, outdated: false,
 };
 const stage = new Stage();
 let lab;
@@ -38,7 +39,11 @@ async function begin() {
     $("enlarged").add(new Option(times === 1 ? `${width}×${height}, as made` : `${width}×${height}`, String(times)));
   }
   listen();
-  stayOffline().catch(() => note("This browser keeps no page for times without a net (a private window?): it works while its server runs."));
+  stayOffline()
+    .catch(() => note("This browser keeps no page for times without a net (a private window?): it works while its server runs."))
+    .then(underTheServiceWorker)
+    .then(writer)
+    .catch(() => {}); // whoever saves a clip hears of it
   await remember();
   if (matchMedia("(pointer: coarse)").matches && (navigator.deviceMemory ?? 8) < 3) {
     note("This device has little memory: if the page is reloaded by itself, make shorter clips. What is finished is kept.");
@@ -102,6 +107,7 @@ async function load() {
   Object.assign(state, { worker: null, facts: null, run: form.run });
   await underTheServiceWorker();
   if (state.wish !== wish) return; // stopped meanwhile
+  if (state.outdated) return stop();
   state.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   state.worker.onmessage = ({ data }) => HEARD[data.type](data);
   state.worker.onerror = (event) => HEARD.failed({ sentence: event.message || "the model's worker broke down" });
@@ -193,22 +199,32 @@ async function withoutWebGpu(sentence) {
   await load();
 }
 
-/** What a worker fetches is kept for offline only if the service worker had the page when the worker began. */
+/**
+ * What a worker fetches is kept for offline only if the service worker had the page when the worker began; one of another
+ * version would give it another model.
+ */
 function underTheServiceWorker() {
   const keeper = navigator.serviceWorker;
-  if (!keeper || keeper.controller) return;
+  if (!keeper || keeper.controller?.scriptURL.endsWith(`?v=${lab.version}`)) return;
   return new Promise((resolve) => {
     keeper.addEventListener("controllerchange", resolve, { once: true });
     setTimeout(resolve, 5000); // some browsers never let one in: the model runs all the same
   });
 }
 
-function finish() {
-  if (state.wish) keepWish(state.wish, false).catch(() => {});
+async function finish() {
+  const { wish } = state;
   state.wish = null;
   busy(false);
   estimate();
   stage.restore();
+  if (wish) await keepWish(wish, false).catch(() => {});
+  renew();
+}
+
+/** Takes the newer page, if there is one and nothing is being made or saved: old and new parts do not fit together. */
+function renew() {
+  if (state.outdated && !$("save").disabled) location.reload();
 }
 
 async function save() {
@@ -226,6 +242,7 @@ async function save() {
     trouble(`The clip could not be saved: ${error.message}`);
   } finally {
     button.disabled = false;
+    renew();
   }
 }
 
@@ -269,9 +286,15 @@ async function stayOffline() {
     note("The page works only while its server runs: open it on localhost or by https to keep it for times without a net.");
     return;
   }
-  const controlled = Boolean(navigator.serviceWorker.controller);
-  await navigator.serviceWorker.register(`sw.js?v=${lab.version}`);
-  await navigator.serviceWorker.ready;
+  const keeper = navigator.serviceWorker;
+  const controlled = Boolean(keeper.controller);
+  let known = controlled;
+  keeper.addEventListener("controllerchange", () => {
+    [state.outdated, known] = [known, true]; // the first one that a page gets is its own
+    renew();
+  });
+  await keeper.register(`sw.js?v=${lab.version}`);
+  await keeper.ready;
   if (self.crossOriginIsolated || controlled || state.wish || sessionStorage.getItem("reloaded")) return;
   sessionStorage.setItem("reloaded", "once"); // with the worker's headers this time
   location.reload();
