@@ -28,9 +28,10 @@ from PIL import Image
 from tiny_checkpoint import build_drafting_model, child_environment
 
 import muybridge
-from muybridge.lab import runtime
+from muybridge.lab import runtime, site
 from muybridge.lab.server import HEADERS, Handler, listen
 from muybridge.lab.site import build, page
+from muybridge.storage import checkpoint
 from muybridge.storage.provenance import from_metadata
 from muybridge.storage.stills import fit, read_still
 
@@ -66,6 +67,37 @@ NEWEST = """async () => {
   let text = "";
   for (let i = 0; i < bytes.length; i += 4096) text += String.fromCharCode(...bytes.subarray(i, i + 4096));
   return { pixels: btoa(text), frames: clip.frames.length, width: clip.width, height: clip.height, ran: clip.ran };
+}"""
+KEPT = """async (files) => {
+  const found = await Promise.all(files.map((file) => caches.match(file)));
+  return found.every((one) => one);
+}"""
+WORKER = """
+const go = new BroadcastChannel("go");
+const told = (message) => self.postMessage(message);
+let facts;
+self.onmessage = async ({ data: { type, wish } }) => {
+  if (type === "load") {
+    facts = { device: wish.run || "webgpu", threads: 1, notes: [], downloaded: 0, weights: 1 };
+    return told({ type: "ready", facts, seconds: 0 });
+  }
+  if (facts.device === "webgpu") return told({ type: "failed", sentence: "the device was lost" });
+  const frames = (count) => Array.from({ length: count }, () => new Uint8ClampedArray(4 * wish.width * wish.height));
+  const asked = () => wish.prompt === "slowly" && new Promise((resolve) => (go.onmessage = resolve));
+  told({ type: "frames", frames: frames(1), done: 1, of: 3 });
+  await asked();
+  told({ type: "frames", frames: frames(8), done: 3, of: 3 });
+  await asked();
+  told({ type: "made", took: { seconds: 1, sampling: 1, secondsAStep: 1 }, facts });
+};
+"""
+"""A worker without a model: its graphics card fails, and what is made "slowly" waits to be told to go on."""
+GO = "new BroadcastChannel('go').postMessage(1)"
+FIELDS = """() => Object.fromEntries(["prompt", "seed", "steps", "guidance", "drafts"].map(
+  (name) => [name, document.getElementById(name).value]))"""
+OLDEST_TAGS = """async () => {
+  const [{ clips }, { tagsOf }] = await Promise.all([import("./keep.js"), import("./film.js")]);
+  return tagsOf((await clips()).at(-1), "").raw;
 }"""
 NAMELESS = """() => [...document.querySelectorAll("button, input, select, textarea, canvas[tabindex]")]
   .filter((one) => !(one.labels?.length || one.ariaLabel || one.textContent.trim()))
@@ -121,6 +153,51 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds other things than a lab"):
         build(tmp_path, "nano")
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_page_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    theirs = {"index.html": "<h1>My thesis</h1>", "style.css": "h1 {}", "lab.json": '{"format": 1}'}
+    for name, text in theirs.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match="holds other things than a lab"):
+        build(tmp_path, "nano")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == theirs
+
+
+def test_a_lab_that_broke_off_is_finished(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(folder: Path) -> None:
+        raise ValueError("npm could not fetch")
+
+    monkeypatch.setattr(runtime, "fetch", offline)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="npm could not fetch"):
+            build(tmp_path / "lab", str(model))
+
+
+def test_graphs_of_other_code_or_format_are_written_anew(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+
+    def export(name: str, folder: Path) -> None:
+        written.append(folder)
+        folder.mkdir(exist_ok=True)
+        said = {"format": site.EXPORT_FORMAT, "target": "onnx", "precision": "int8", "model_hash": hashed}
+        rest = dict.fromkeys(("name", "learnt_from", "trained", "sampling", "channels", "spatial_stride"))
+        (folder / "config.json").write_text(json.dumps(said | rest | {"parts": {}}))
+
+    hashed = checkpoint.load(str(model)).model_hash
+    monkeypatch.setattr(runtime, "fetch", lambda folder: None)
+    monkeypatch.setattr(site, "_export", export)
+    build(tmp_path, str(model))
+    build(tmp_path, str(model))
+    assert len(written) == 1
+    monkeypatch.setattr(site, "_code", lambda: "older")
+    build(tmp_path, str(model))
+    assert len(written) == 2
+    monkeypatch.setattr(site, "EXPORT_FORMAT", site.EXPORT_FORMAT + 1)
+    build(tmp_path, str(model))
+    assert len(written) == 3
 
 
 def test_a_port_that_is_taken_is_a_sentence(tmp_path: Path) -> None:
@@ -212,7 +289,7 @@ def test_a_lab_that_is_right_is_not_made_again(lab: Path, model: Path) -> None:
 
 
 def test_in_a_browser(lab: Path, model: Path, browser: Any, tmp_path: Path) -> None:
-    """One visit, since opening the model takes longest: clip, still, file, then all of it offline."""
+    """One visit, since opening the model takes longest: a clip, then all else without a net: still, file, clip."""
     python = muybridge.load(str(model), device="cpu")
     condition = muybridge.Condition(PROMPT, frames=9, height=32, width=48)
     context = browser.new_context(viewport={"width": 390, "height": 844})
@@ -230,35 +307,36 @@ def test_in_a_browser(lab: Path, model: Path, browser: Any, tmp_path: Path) -> N
         made = _newest(tab)
         assert "WebAssembly" in made["ran"]
         assert _psnr(made["pixels"], python.generate(condition, SEED)[0].frames) >= 30
-
-        tab.fill("#prompt", "a red ball and a bxo")
-        assert "“bxo” (it knows" in tab.inner_text("#words")
-        broken = tmp_path / "broken.png"
-        broken.write_bytes(b"\x89PNG\r\n, but no picture")
-        tab.set_input_files("#image", str(broken))
-        tab.wait_for_selector("#trouble:not([hidden])")
-        assert "broken.png: this is no picture" in tab.inner_text("#trouble")
-        tab.fill("#seed", "-3")
-        tab.click("#make")
-        assert "take a whole number" in tab.inner_text("#trouble")
-
-        picture = tmp_path / "still.png"
-        Image.fromarray(made["pixels"][4]).save(picture)
-        tab.set_input_files("#image", str(picture))
-        tab.wait_for_selector("#given:not([hidden])")
-        _make(tab, wish)
-        prefix = fit(read_still(picture), 32, 48)[None]
-        still = muybridge.Condition(PROMPT, frames=9, height=32, width=48, prefix=prefix)
-        assert _psnr(_newest(tab)["pixels"], python.generate(still, SEED)[0].frames) >= 30
-
-        with tab.expect_download() as download:
-            tab.click("#save")
-        _check_film(Path(download.value.path()), python.hash)
+        _until(lambda: tab.evaluate(KEPT, ["runtime/mediabunny.min.mjs", "model/encoder.onnx"]))
         assert all(one.startswith((f"http://127.0.0.1:{port}/", "blob:")) for one in asked), asked
     context.set_offline(True)  # and the server is gone
+
+    tab.fill("#prompt", "a red ball and a bxo")
+    assert "“bxo” (it knows" in tab.inner_text("#words")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n, but no picture")
+    tab.set_input_files("#image", str(broken))
+    tab.wait_for_selector("#trouble:not([hidden])")
+    assert "broken.png: this is no picture" in tab.inner_text("#trouble")
+    tab.fill("#seed", "-3")
+    tab.click("#make")
+    assert "take a whole number" in tab.inner_text("#trouble")
+
+    picture = tmp_path / "still.png"
+    Image.fromarray(made["pixels"][4]).save(picture)
+    tab.set_input_files("#image", str(picture))
+    tab.wait_for_selector("#given:not([hidden])")
+    _make(tab, wish)
+    prefix = fit(read_still(picture), 32, 48)[None]
+    still = muybridge.Condition(PROMPT, frames=9, height=32, width=48, prefix=prefix)
+    assert _psnr(_newest(tab)["pixels"], python.generate(still, SEED)[0].frames) >= 30
+
     tab.reload()
     tab.wait_for_selector("html[data-ready=yes]")
     assert tab.locator("#clips li").count() == 2
+    with tab.expect_download() as download:
+        tab.click("#save")
+    _check_film(Path(download.value.path()), python.hash)
     tab.click("#forget")
     _make(tab, wish | {"drafts": "1"})
     assert tab.locator("#clips li").count() == 3
@@ -286,6 +364,78 @@ def test_without_threads_it_says_so_and_works(lab: Path, browser: Any) -> None:
         notes = _make(tab, {"prompt": PROMPT, "frames": "9", "steps": "1"})
         assert "one thread only" in notes
         assert _newest(tab)["ran"] == "WebAssembly, 1 thread"
+    context.close()
+
+
+@pytest.fixture
+def stage(tmp_path: Path, model: Path) -> Path:
+    """A lab whose worker has no model."""
+    config = json.loads((model / "config.json").read_text())
+    about = {name: config[name] for name in ("name", "learnt_from", "trained", "sampling")}
+    lab = {"version": "1", "muybridge": "1.0", "model": about | {"hash": "0123456789ab"}, "graphs": {}, "files": {}}
+    for name, content in (dict(page()) | {"worker.js": WORKER.encode(), "lab.json": json.dumps(lab).encode()}).items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "model").mkdir()
+    shutil.copyfile(model / "vocabulary.json", tmp_path / "model" / "vocabulary.json")
+    return tmp_path
+
+
+def test_what_goes_on_meanwhile(stage: Path, browser: Any) -> None:
+    """Stop before there is a worker, a graphics card that is lost, a look at another clip, another model."""
+    context = browser.new_context(service_workers="block")
+    tab, errors = context.new_page(), list[Any]()
+    tab.on("pageerror", lambda error: errors.append(error))
+    with _serving(stage, Handler) as port:
+        tab.goto(f"http://127.0.0.1:{port}/")
+        tab.wait_for_selector("html[data-ready=yes]")
+        wish = {"prompt": PROMPT, "seed": "5", "frames": "9", "steps": "3", "guidance": "2"}
+        tab.evaluate(MAKE, wish)
+        tab.click("#stop")
+        notes = _make(tab, wish)
+        assert len(tab.workers) == 1
+        assert "WebGPU failed (the device was lost), so the processor is used" in notes
+        assert _newest(tab)["ran"] == "WebAssembly, 1 thread"
+        assert tab.input_value("#run") == "wasm"
+
+        tab.evaluate(MAKE, {"prompt": "slowly"})
+        _until(lambda: "frame 1 of 9" in tab.inner_text("#doing"))
+        tab.click("#clips .open")
+        tab.evaluate(GO)
+        _until(lambda: "frame 9 of 9" in tab.inner_text("#doing"))
+        assert " of 9," in tab.inner_text("#time")
+        tab.evaluate(GO)
+        _until(lambda: tab.locator("#clips li").count() == 2)
+
+        lab = json.loads((stage / "lab.json").read_text())
+        lab["model"] |= {"hash": "ba9876543210", "name": "jumper"}
+        lab["model"]["sampling"] |= {"solver": "jump", "guidance": 1, "steps": 4, "drafts": 4}
+        (stage / "lab.json").write_text(json.dumps(lab))
+        tab.reload()
+        tab.wait_for_selector("html[data-ready=yes]")
+        its = {"steps": "4", "guidance": "1", "drafts": "4"}
+        assert tab.evaluate(FIELDS) == {"prompt": "slowly", "seed": "5"} | its
+        tab.click("#clips li:last-child .open")
+        assert tab.evaluate(FIELDS) == {"prompt": PROMPT, "seed": "5"} | its
+        made = from_metadata(tab.evaluate(OLDEST_TAGS))
+        assert (made.model, made.model_hash, made.version) == ("tiny", "0123456789ab", "1.0")
+        assert (made.solver, made.guidance, made.drafts, made.draft_steps) == ("multistep", 2.0, 10, 2)
+    assert not errors
+    context.close()
+
+
+def test_a_newer_page_comes_by_itself(stage: Path, browser: Any) -> None:
+    context = browser.new_context()
+    tab = context.new_page()
+    with _serving(stage, Handler) as port:
+        tab.goto(f"http://127.0.0.1:{port}/")
+        _until(lambda: tab.evaluate("Boolean(navigator.serviceWorker.controller)"))
+        lab = json.loads((stage / "lab.json").read_text())
+        (stage / "lab.json").write_text(json.dumps(lab | {"version": "2"}))
+        with (stage / "page.js").open("a") as script:
+            script.write('document.documentElement.dataset.newer = "yes";')
+        tab.reload()
+        tab.wait_for_selector("html[data-newer=yes]")
+        assert tab.evaluate("caches.keys()") == ["muybridge-lab-2"]
     context.close()
 
 
@@ -333,5 +483,6 @@ def _check_film(path: Path, model_hash: str) -> None:
     assert len(frames) == 9
     assert frames[0].shape == (32, 48, 3)
     assert (made.prompt, made.seed, made.steps, made.guidance) == (PROMPT, SEED, 2, 2.0)
+    assert (made.drafts, made.draft_steps) == (10, 2)
     assert made.model_hash == model_hash
     assert len(made.image) == 64

@@ -1,8 +1,9 @@
 /**
  * What the user asks for: reads the form, puts an older wish back into it, says at once what is wrong with one.
  *
- * @typedef {{prompt: string, negative: string, seed: number, steps: number, guidance: number, drafts: number,
- *     frames: number, fps: number, width: number, height: number, still: Float32Array | null}} Wish
+ * @typedef {{model: string, prompt: string, negative: string, seed: number, steps: number, guidance: number,
+ *     drafts: number, frames: number, fps: number, width: number, height: number, still: Float32Array | null}} Wish
+ *     `model` is the hash of the one that it was meant for.
  */
 
 import { readStill } from "./still.js";
@@ -70,9 +71,10 @@ export class Form {
     }
     const { width, height, fps } = this.model.trained;
     const number = (/** @type {string} */ name) => Number($(name).value);
-    const numbers = { seed, steps: number("steps"), guidance: number("guidance"), drafts: number("drafts") };
+    const guidance = this.model.sampling.solver === "jump" ? 1 : number("guidance");
+    const numbers = { seed, steps: number("steps"), guidance, drafts: number("drafts") };
     const words = { prompt: $("prompt").value.trim(), negative: $("negative").value.trim() };
-    return { ...words, ...numbers, frames: number("frames"), fps, width, height, still: this.still };
+    return { model: this.model.hash, ...words, ...numbers, frames: number("frames"), fps, width, height, still: this.still };
   }
 
   /** How many clips, and what they are to run on. */
@@ -84,10 +86,12 @@ export class Form {
     return $("run").value;
   }
 
+  /** Puts a wish back; of one that was meant for another model the words and the seed, since the rest suits that one. */
   write(/** @type {Wish} */ wish) {
-    for (const name of ["prompt", "negative", "seed", "steps", "guidance", "frames"]) $(name).value = wish[name];
-    if (wish.drafts) $("drafts").value = wish.drafts; // older ones do not say
-    if (wish.still) this.give(wish.still, fromPixels(wish.still, wish.width, wish.height));
+    const ours = wish.model === this.model.hash;
+    const numbers = ours ? ["steps", "guidance", "drafts", "frames"] : [];
+    for (const name of ["prompt", "negative", "seed", ...numbers]) $(name).value = wish[name];
+    if (ours && wish.still) this.give(wish.still, fromPixels(wish.still, wish.width, wish.height));
     else this.forget();
     this.changed();
   }

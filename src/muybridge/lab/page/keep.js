@@ -2,7 +2,8 @@
  * What outlives a closed tab, in the browser's own database: finished clips, the last wish, and whether it was fulfilled.
  *
  * @typedef {{id: string, made: number, wish: any, frames: Uint8ClampedArray[], width: number, height: number,
- *     fps: number, took: any, ran: string}} Clip
+ *     fps: number, took: any, ran: string, model?: any, version?: string}} Clip
+ *     `model` is what lab.json said of the one that made it, `version` that of Muybridge; older clips say neither.
  */
 
 const MOST = 24;

@@ -63,7 +63,7 @@ export class Model {
     const parts = lab.graphs;
     const wanted = ["text", "transformer", "decoder", ...(parts.witness ? ["witness"] : [])];
     const files = [binary, ...wanted.map((part) => parts[part])];
-    const fetcher = new Fetcher(lab.files, files, report);
+    const fetcher = new Fetcher(lab, files, report);
     const ort = await import(new URL(`runtime/${runtime.entry}`, import.meta.url).href);
     ort.env.logLevel = "error";
     ort.env.wasm.numThreads = threads;
@@ -79,11 +79,17 @@ export class Model {
     for (const part of wanted) sessions[part] = await open(part);
     const weights = files.slice(1).reduce((sum, file) => sum + lab.files[file], 0);
     const model = new Model(ort, sessions, { device, threads, notes, downloaded: fetcher.downloaded, weights });
-    model.openEncoder = async () => {
-      const more = new Fetcher(lab.files, [parts.encoder], report);
-      sessions.encoder = await ort.InferenceSession.create(await more.bytes(parts.encoder), options);
+    const fetchEncoder = async (tell) => {
+      const more = new Fetcher(lab, [parts.encoder], tell);
+      const bytes = await more.bytes(parts.encoder);
       model.facts.downloaded += more.downloaded;
       model.facts.weights += lab.files[parts.encoder];
+      return bytes;
+    };
+    const early = fetchEncoder(() => {}).catch(() => null); // when a still comes there may be no net
+    model.openEncoder = async () => {
+      const bytes = (await early) ?? (await fetchEncoder(report));
+      sessions.encoder = await ort.InferenceSession.create(bytes, options);
     };
     return model;
   }
@@ -140,7 +146,7 @@ export class Model {
     return new this.ort.Tensor("float32", data, [times, ...tensor.dims.slice(1)]);
   }
 
-  /** The latent frame of a still: pixels (3, height, width) in [-1, 1]. The encoder is loaded the first time. */
+  /** The latent frame of a still: pixels (3, height, width) in [-1, 1]. The encoder is opened the first time. */
   async encode(pixels, height, width, stride) {
     if (!this.sessions.encoder) await this.openEncoder();
     const { encoder } = this.sessions;
@@ -196,10 +202,11 @@ function rgba(planes, f, size) {
 
 /** Fetches files and tells how far it is; knows which of them were on this machine already. */
 class Fetcher {
-  constructor(sizes, files, report) {
-    this.sizes = sizes;
+  constructor(lab, files, report) {
+    this.sizes = lab.files;
+    this.cacheName = `muybridge-lab-${lab.version}`; // as sw.js calls it
     this.report = report;
-    this.total = files.reduce((sum, file) => sum + sizes[file], 0);
+    this.total = files.reduce((sum, file) => sum + lab.files[file], 0);
     this.done = 0;
     this.downloaded = 0;
   }
@@ -211,7 +218,7 @@ class Fetcher {
   /** @returns {Promise<Uint8Array>} */
   async bytes(file) {
     const url = new URL(file, import.meta.url).href;
-    const kept = await self.caches?.match(url);
+    const kept = await self.caches?.match(url, { cacheName: this.cacheName });
     const answer = kept ?? (await fetch(url));
     if (!answer.ok || !answer.body) throw new Error(`the server answers ${answer.status} for ${file}`);
     const out = new Uint8Array(this.sizes[file]);

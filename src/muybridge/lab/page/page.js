@@ -1,6 +1,6 @@
 /** The page: hears the user, asks the worker, shows what comes. */
 
-import { tagsOf, toFile } from "./film.js";
+import { tagsOf, toFile, writer } from "./film.js";
 import { Form } from "./form.js";
 import { clips, dropClip, keepClip, keepWish, lastWish } from "./keep.js";
 import { still } from "./player.js";
@@ -12,10 +12,15 @@ const $ = (/** @type {string} */ id) => /** @type {any} */ (document.getElementB
 const asked = new URLSearchParams(location.search);
 
 /**
- * What is going on: `wish` is being made, `queue` waits; `pace` is seconds a step and frame, 0 where nobody knows yet.
- * @type {{worker: Worker | null, facts: any, wish: any, queue: any[], frames: any[], began: number, pace: number}}
+ * What is going on: the worker was asked to `run` on something and told its `facts` once the model was there; `wish` is
+ * being made unless it is `stopping`, `queue` waits; `pace` is seconds a step and frame, 0 where nobody knows yet;
+ * `outdated`: a newer page is here.
+ * @type {{worker: Worker | null, run: string, facts: any, wish: any, stopping: boolean, queue: any[], frames: any[],
+ *     began: number, pace: number, outdated: boolean}}
  */
-const state = { worker: null, facts: null, wish: null, queue: [], frames: [], began: 0, pace: 0 };
+const state = {
+  worker: null, run: "", facts: null, wish: null, stopping: false, queue: [], frames: [], began: 0, pace: 0, outdated: false,
+};
 const stage = new Stage();
 let lab;
 let form;
@@ -34,7 +39,11 @@ async function begin() {
     $("enlarged").add(new Option(times === 1 ? `${width}×${height}, as made` : `${width}×${height}`, String(times)));
   }
   listen();
-  stayOffline().catch(() => note("This browser keeps no page for times without a net (a private window?): it works while its server runs."));
+  stayOffline()
+    .catch(() => note("This browser keeps no page for times without a net (a private window?): it works while its server runs."))
+    .then(underTheServiceWorker)
+    .then(writer)
+    .catch(() => {}); // whoever saves a clip hears of it
   await remember();
   if (matchMedia("(pointer: coarse)").matches && (navigator.deviceMemory ?? 8) < 3) {
     note("This device has little memory: if the page is reloaded by itself, make shorter clips. What is finished is kept.");
@@ -87,15 +96,23 @@ async function make() {
   state.wish = wish;
   busy(true);
   keepWish(wish, true).catch(() => note("This browser keeps nothing for this page: clips are lost when it is closed."));
-  if (state.facts && state.facts.wish === form.run) return next();
+  if (state.facts && state.run === form.run) return next();
+  await load();
+}
+
+/** Loads the model for what the form says it is to run on; then the queue is worked off. */
+async function load() {
+  const { wish } = state;
   state.worker?.terminate();
-  state.facts = null;
+  Object.assign(state, { worker: null, facts: null, run: form.run });
   await underTheServiceWorker();
+  if (state.wish !== wish) return; // stopped meanwhile
+  if (state.outdated) return stop();
   state.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   state.worker.onmessage = ({ data }) => HEARD[data.type](data);
   state.worker.onerror = (event) => HEARD.failed({ sentence: event.message || "the model's worker broke down" });
   doing("loading the model", 0);
-  const run = { run: form.run, threads: Number(asked.get("threads") ?? 0) };
+  const run = { run: state.run, threads: Number(asked.get("threads") ?? 0) };
   state.worker.postMessage({ type: "load", lab, vocabulary: lab.vocabulary, wish: run });
   state.began = performance.now();
 }
@@ -104,16 +121,19 @@ function next() {
   const wish = state.queue.shift();
   if (!wish) return finish();
   state.wish = wish;
+  state.stopping = false;
   state.frames = [];
   state.began = performance.now();
+  stage.watch();
   doing(wish.still ? "reading words and picture" : "reading the words", 0);
   state.worker.postMessage({ type: "make", wish: { ...wish, previewEvery: lab.model.sampling.preview_every } });
 }
 
 function stop() {
   state.queue = [];
+  state.stopping = true;
   if (state.facts) return state.worker.postMessage({ type: "stop" });
-  state.worker.terminate();
+  state.worker?.terminate(); // there is none yet while the service worker is awaited
   state.worker = null;
   finish();
 }
@@ -126,7 +146,7 @@ const HEARD = {
     doing(`${what}: ${megabytes(done)} of ${megabytes(total)}${left}`, done / total);
   },
   ready({ facts, seconds }) {
-    state.facts = { ...facts, wish: form.run };
+    state.facts = facts;
     facts.notes.forEach(note);
     tell(facts);
     said(`The model is ready after ${time(seconds)}.`);
@@ -149,7 +169,7 @@ const HEARD = {
     const { width, height, fps, frames } = state.wish;
     const ran = on(facts);
     const made = { id: crypto.randomUUID?.() ?? `${Date.now()}`, made: Date.now(), wish: state.wish, took, ran };
-    const clip = { ...made, frames: state.frames, width, height, fps };
+    const clip = { ...made, frames: state.frames, width, height, fps, model: lab.model, version: lab.muybridge };
     tell(facts);
     $("factspeed").textContent = `${(frames / took.seconds).toFixed(2)} frames a second, ${took.secondsAStep.toFixed(2)} s a step`;
     said(`The clip is made, in ${time(took.seconds)}.`);
@@ -163,6 +183,7 @@ const HEARD = {
     finish();
   },
   failed({ sentence }) {
+    if (state.wish && !state.stopping && state.facts?.device === "webgpu") return withoutWebGpu(sentence);
     trouble(`It did not work: ${sentence}`);
     state.facts = null;
     state.queue = [];
@@ -170,22 +191,40 @@ const HEARD = {
   },
 };
 
-/** What a worker fetches is kept for offline only if the service worker had the page when the worker began. */
+/** The graphics card failed in the middle of a clip: the processor makes it from the start, and all that follow. */
+async function withoutWebGpu(sentence) {
+  note(`WebGPU failed (${sentence}), so the processor is used`);
+  $("run").value = "wasm"; // until the user chooses otherwise
+  state.queue.unshift(state.wish);
+  await load();
+}
+
+/**
+ * What a worker fetches is kept for offline only if the service worker had the page when the worker began; one of another
+ * version would give it another model.
+ */
 function underTheServiceWorker() {
   const keeper = navigator.serviceWorker;
-  if (!keeper || keeper.controller) return;
+  if (!keeper || keeper.controller?.scriptURL.endsWith(`?v=${lab.version}`)) return;
   return new Promise((resolve) => {
     keeper.addEventListener("controllerchange", resolve, { once: true });
     setTimeout(resolve, 5000); // some browsers never let one in: the model runs all the same
   });
 }
 
-function finish() {
-  if (state.wish) keepWish(state.wish, false).catch(() => {});
+async function finish() {
+  const { wish } = state;
   state.wish = null;
   busy(false);
   estimate();
   stage.restore();
+  if (wish) await keepWish(wish, false).catch(() => {});
+  renew();
+}
+
+/** Takes the newer page, if there is one and nothing is being made or saved: old and new parts do not fit together. */
+function renew() {
+  if (state.outdated && !$("save").disabled) location.reload();
 }
 
 async function save() {
@@ -194,8 +233,7 @@ async function save() {
   try {
     const { clip } = stage;
     const imageHash = clip.wish.still ? await sha256(clip.wish.still) : "";
-    const tags = tagsOf(clip, lab.model, lab.muybridge, imageHash);
-    const { blob, name, codec } = await toFile(clip, Number($("enlarged").value), tags);
+    const { blob, name, codec } = await toFile(clip, Number($("enlarged").value), tagsOf(clip, imageHash));
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
@@ -204,6 +242,7 @@ async function save() {
     trouble(`The clip could not be saved: ${error.message}`);
   } finally {
     button.disabled = false;
+    renew();
   }
 }
 
@@ -247,9 +286,15 @@ async function stayOffline() {
     note("The page works only while its server runs: open it on localhost or by https to keep it for times without a net.");
     return;
   }
-  const controlled = Boolean(navigator.serviceWorker.controller);
-  await navigator.serviceWorker.register(`sw.js?v=${lab.version}`);
-  await navigator.serviceWorker.ready;
+  const keeper = navigator.serviceWorker;
+  const controlled = Boolean(keeper.controller);
+  let known = controlled;
+  keeper.addEventListener("controllerchange", () => {
+    [state.outdated, known] = [known, true]; // the first one that a page gets is its own
+    renew();
+  });
+  await keeper.register(`sw.js?v=${lab.version}`);
+  await keeper.ready;
   if (self.crossOriginIsolated || controlled || state.wish || sessionStorage.getItem("reloaded")) return;
   sessionStorage.setItem("reloaded", "once"); // with the worker's headers this time
   location.reload();

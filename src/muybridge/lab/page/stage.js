@@ -10,6 +10,8 @@ export class Stage {
   constructor() {
     /** @type {import("./keep.js").Clip | null} */
     this.clip = null;
+    this.watching = false; // what is being made
+    this.badge = $("badge").textContent;
     this.player = new Player($("canvas"), (frame, frames) => this.shown(frame, frames));
     $("canvas").onclick = $("play").onclick = () => this.pause(this.player.playing);
     $("seek").oninput = () => this.seek(Number($("seek").value));
@@ -25,6 +27,7 @@ export class Stage {
   /** Puts a finished clip on the screen. */
   open(/** @type {import("./keep.js").Clip} */ clip) {
     this.clip = clip;
+    this.watching = false;
     this.face(true, "");
     $("canvas").setAttribute("aria-label", `A clip: ${clip.wish.prompt || "anything"}`);
     this.player.show(clip.frames, clip.width, clip.height, clip.fps);
@@ -43,11 +46,17 @@ export class Stage {
   /** The last finished clip again, or the picture of before. */
   restore() {
     if (this.clip) this.open(this.clip);
-    else this.face(false, "made by nano");
+    else this.face(false, this.badge);
+  }
+
+  /** Shows what is being made from now on, until another clip is opened. */
+  watch() {
+    this.watching = true;
   }
 
   /** A few frames of what it may become, in turn. */
   preview(pictures, width, height) {
+    if (!this.watching) return;
     this.face(true, "preview: what it may become");
     this.tools(false);
     this.player.show(pictures, width, height, 2, true);
@@ -55,6 +64,7 @@ export class Stage {
 
   /** Frames of a clip that is being decoded; `first` of them begins it. */
   add(frames, first, wish) {
+    if (!this.watching) return;
     if (first) {
       this.face(true, "");
       this.tools(false);

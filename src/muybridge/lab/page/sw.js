@@ -10,7 +10,8 @@ const PAGE = [
 ];
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(PAGE)).then(() => self.skipWaiting()));
+  const files = PAGE.map((name) => new Request(name, { cache: "no-cache" })); // the browser may still hold older ones
+  event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(files)).then(() => self.skipWaiting()));
 });
 
 self.addEventListener("activate", (event) => {
@@ -28,15 +29,19 @@ self.addEventListener("fetch", (event) => {
   event.respondWith(answer(event.request, url));
 });
 
-/** lab.json comes fresh while the server answers, since it says which version this is; all else from the cache first. */
+/**
+ * All comes from the cache first, but lab.json fresh while the server answers, since it says which version is the newest;
+ * the one that is kept stays that of this version.
+ */
 async function answer(request, url) {
   const cache = await caches.open(CACHE);
   const key = request.mode === "navigate" ? new URL("./", self.registration.scope).href : request.url;
   const kept = await cache.match(key);
-  if (kept && !url.pathname.endsWith("/lab.json")) return isolated(kept);
+  const fresh = url.pathname.endsWith("/lab.json");
+  if (kept && !fresh) return isolated(kept);
   try {
     const found = await fetch(request);
-    if (found.status === 200) await cache.put(key, found.clone());
+    if (found.status === 200 && !fresh) await cache.put(key, found.clone());
     return isolated(found);
   } catch (error) {
     if (kept) return isolated(kept);
