@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
-from multiprocessing.pool import AsyncResult, Pool
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,6 +29,7 @@ from muybridge.data import sentences
 from muybridge.data.crops import Crops, cache_pixels, whole_clips
 from muybridge.data.material import Material, Seen, Shape, classes_of_places
 from muybridge.data.prefetch import Prefetch
+from muybridge.data.processes import in_order, pool_of
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
 from muybridge.data.source import Source
 from muybridge.data.turns import InTurns
@@ -306,19 +304,8 @@ def _clips(material: Material, shape: Shape, numbers: range, workers: int) -> It
     if not (workers and numbers):
         yield map(clip, numbers)
         return
-    with get_context("spawn").Pool(workers) as pool:
-        yield _in_order(pool, clip, numbers, AHEAD)
-
-
-def _in_order(pool: Pool, clip: Callable[[int], Seen], numbers: range, most: int) -> Iterator[Seen]:
-    """What `pool` makes, `most` at a time: its own imap would fill the memory with all of them."""
-    waiting: deque[AsyncResult[Seen]] = deque()
-    for number in numbers:
-        waiting.append(pool.apply_async(clip, (number,)))
-        if len(waiting) >= most:
-            yield waiting.popleft().get()
-    while waiting:
-        yield waiting.popleft().get()
+    with pool_of(min(workers, AHEAD, len(numbers)), "--workers") as pool:
+        yield in_order(pool, clip, numbers, AHEAD)
 
 
 def samples(
