@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
+from muybridge.conditioning.familiarity import Familiarity
 from muybridge.data.material import Filmed, Simulated
 from muybridge.generate import load
 from muybridge.recipes import RECIPES, find
@@ -21,9 +23,9 @@ from muybridge.simulation import simulate
 from muybridge.storage.checkpoint import load as load_checkpoint
 from muybridge.storage.video import write_mp4
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.train import encode_clips, train
+from muybridge.train import encode_clips, familiarity, normalise, train
 from muybridge.training.parallel import Group
-from muybridge.types import Condition, Trained
+from muybridge.types import Carry, Condition, Trained
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,27 @@ def test_latents_have_unit_variance(run: Path) -> None:
     latents = Shards(run / "latents-9", batch=4).batch(0).latent
     assert latents is not None
     assert 0.7 < float(latents.std()) < 1.4
+
+
+def test_stills_and_clips_are_measured_where_the_autoencoder_is(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of no device but its own: nothing is computed on this one, but what reaches the networks has a place."""
+
+    class Elsewhere(VideoAutoencoder):
+        def encode(self, video: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
+            assert video.device == self.mean.device
+            return super().encode(video, carry)
+
+        def decode(self, latent: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
+            assert latent.device == self.mean.device
+            return super().decode(latent, carry)
+
+    fitted: list[str] = []
+    monkeypatch.setattr("muybridge.train.FEWEST", 1)
+    monkeypatch.setattr(Familiarity, "fit", lambda *known: fitted.extend(each.device.type for each in known))
+    autoencoder = Elsewhere(find("tiny").autoencoder).to("meta")
+    normalise(autoencoder, run / "pixels")
+    familiarity(autoencoder, run / "pixels")
+    assert fitted == ["meta", "meta"]
 
 
 def test_the_decoder_alone_leaves_latents_as_they_are(run: Path) -> None:

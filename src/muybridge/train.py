@@ -143,7 +143,8 @@ def normalise(autoencoder: VideoAutoencoder, pixels: Path) -> None:
     """Sets the autoencoder's `mean` and `std` to what its latents of the first cached clips have."""
     autoencoder.mean.zero_()
     autoencoder.std.fill_(1)
-    latents = torch.cat([autoencoder.encode(to_pixels(clip))[0] for clip in whole_clips(pixels, MEASURED)])
+    clips = (to_pixels(clip.to(autoencoder.mean.device)) for clip in whole_clips(pixels, MEASURED))
+    latents = torch.cat([autoencoder.encode(clip)[0] for clip in clips])
     autoencoder.mean.copy_(latents.mean(dim=(0, 1, 3, 4))[:, None, None])
     autoencoder.std.copy_(latents.std(dim=(0, 1, 3, 4))[:, None, None])
 
@@ -153,7 +154,7 @@ def familiarity(autoencoder: VideoAutoencoder, pixels: Path) -> Familiarity | No
     """What the stills of the cached clips have in common; None where they are too few to tell."""
     latents, psnrs = [], []
     for clip in whole_clips(pixels, FAMILIAR):
-        still = to_pixels(clip[:, :1])
+        still = to_pixels(clip[:, :1].to(autoencoder.mean.device))
         latent, _ = autoencoder.encode(still)
         latents.append(latent[0, 0])
         psnrs.append(psnr(autoencoder.decode(latent)[0] - still))
