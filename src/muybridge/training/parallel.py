@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -28,6 +29,10 @@ SETTLING = 0.25
 """Seconds in which gloo's threads let go of the tensors of the last exchanges. They need Python's lock for it, nothing
 tells when they are done, and one that asks for it while Python ends, or while what they serve is freed, aborts or
 hangs the process."""
+
+
+PATIENCE = timedelta(days=30)
+"""How long a process waits in a collective: one of them encodes clips for hours. Should one die, torchrun ends all."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def joined(device: str | None = None) -> Iterator[Group]:
     if not dist.is_torchelastic_launched():
         yield Group(device=torch.device(kind))
         return
-    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=PATIENCE)
     try:
         place = torch.device(kind, dist.get_node_local_rank()) if kind == "cuda" else torch.device(kind)
         if kind == "cuda":
