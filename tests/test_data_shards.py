@@ -19,7 +19,7 @@ from muybridge.data import shards
 from muybridge.data.epochs import Epochs
 from muybridge.data.sentences import named
 from muybridge.data.shards import EncodedClip, Shards, _open, cached_clips, write_shards
-from muybridge.data.source import draw, share, token_ids
+from muybridge.data.source import clip_seeds, draw, share, token_ids
 from muybridge.data.turns import InTurns
 from muybridge.types import Batch
 
@@ -74,6 +74,12 @@ def test_draws_are_spread_and_fit_int64() -> None:
     assert len(set(draws.tolist())) == draws.size
     assert draws.min() >= 0
     assert abs(draws.astype(float).mean() / 2**63 - 0.5) < 0.05  # 5 standard errors are 0.042
+
+
+@hypothesis.settings(deadline=None)
+@given(seed=st.integers(0, 2**31), step=st.integers(0, 2**31))
+def test_seeds_do_not_repeat_in_a_batch(seed: int, step: int) -> None:
+    assert len(set(clip_seeds(seed, step, range(32)).tolist())) == 32
 
 
 def test_token_ids_pad_and_refuse_to_cut() -> None:
