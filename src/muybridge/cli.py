@@ -103,8 +103,8 @@ def generate(
         guidance: How closely to follow the prompt; 1 is off.
         solver: euler, heun or multistep; jump with a distilled model that does. Models of others have their own.
         variants: How many clips to make, with seeds that follow each other.
-        model: A bundled model's name, a folder, or org/name on the hub: of ours, or in diffusers' format. A single
-            .safetensors file of Wan or LTX-Video, too.
+        model: A bundled model's name, a folder (./nano for one that has such a name), or org/name on the hub: of ours,
+            or in diffusers' format. A single .safetensors file of Wan or LTX-Video, too.
         negative: What the clip shall not show.
         overwrite: Replace files that exist.
         shift: Above 1, more of the steps go where the noise is strong and the layout is decided.
