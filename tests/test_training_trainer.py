@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from PIL import Image
 from tiny_training import Denoise, Points, settings, trainer
 from torch import Tensor
 
 from muybridge.training.trainer import Trainer
+from muybridge.training.board import Board
+from muybridge.training.parallel import joined
 from muybridge.types import Batch
 
 SCRIPT = Path(__file__).with_name("tiny_training.py")
@@ -182,6 +185,22 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_state(tmp
 
 
 def test_samples_are_drawn_with_the_averaged_weights(tmp_path: Path) -> None:
+class Rooted(Denoise):
+    """Its loss is a number, and its gradient none: the root of nothing has no slope."""
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, metrics = super().forward(batch)
+        return loss + (0 * self.out.bias).square().sum().sqrt(), metrics
+
+
+def test_a_gradient_that_is_no_number_is_not_saved(tmp_path: Path) -> None:
+    list(trainer(tmp_path, Points(), settings(8, time_limit_seconds=0.0)).run())
+    before = state(tmp_path)
+    with pytest.raises(ValueError, match=r"gradient became nan .* still holds the state of step 1"):
+        list(Trainer(Rooted(), Points(), settings(8), tmp_path).run())
+    assert_same_bits(before, state(tmp_path))
+
+
     seen: list[tuple[int, Tensor]] = []
 
     def sheet(step: int) -> np.ndarray:
@@ -220,3 +239,14 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, more: list[str]) ->
     assert one.keys() == two.keys()
     for name in one.keys() - {"model.seen"}:  # a buffer counts the clips of its own process
         torch.testing.assert_close(one[name], two[name], atol=2e-3, rtol=2e-2)
+
+
+def test_a_sheet_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stops(image: Image.Image, path: Path, *rest: str) -> None:
+        path.write_bytes(b"half a picture")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", stops)
+    with pytest.raises(KeyboardInterrupt):
+        Board(tmp_path, 0).sheet(1, np.zeros((4, 6, 3), np.uint8))
+    assert not list((tmp_path / "samples").iterdir())
