@@ -297,6 +297,8 @@ def test_damaged_and_foreign_checkpoints(here: Path, spoilt: Path, capsys: pytes
     assert "holds a muybridge.other, not a muybridge.model" in refused()
     written(trained={"frames": 9})
     assert "lacks the number 'fps' in config.json" in refused()
+    written(trained=[])
+    assert "lacks the number 'fps' in config.json" in refused()
     written(text={**config["text"], "colour": "red"})
     assert "damaged or of another version" in refused()
     written(sampling={"steps": 0})

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from muybridge.cli import obey
 from muybridge.conditioning.familiarity import Familiarity
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data.crops import cache_pixels
@@ -217,8 +218,46 @@ def test_what_of_films_is_not_learnt_is_told(films: Path) -> None:
     write_mp4(films / "1.mp4", clip.rgb, 15.0)
     assert (
         Filmed(films).notes(Shape(17, 64, 64, 15.0))[0]
-        == f"{films / '1.mp4'} is shorter than 17 frames and is left out"
+        == f"{films / '1.mp4'} is shorter than 17 frames: no such clip is of it"
     )
+
+
+def test_notes_come_before_work(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("muybridge.commands.train.train", lambda *journey: iter(()))
+    (films / "0.txt").write_text("word " * 70)
+    assert obey(["train", "tiny", "--data", str(films), "-o", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    assert "note: " in (err := capsys.readouterr().err)
+    assert "has a caption of 70 words" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "out of memory: make it smaller"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory: make it smaller"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "was killed, perhaps for lack of"),
+    ],
+)
+def test_what_no_program_avoids_is_a_sentence(
+    error: RuntimeError, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("muybridge.commands.train.run", fails)
+    assert obey(["train", "tiny"]) == 2
+    assert sentence in capsys.readouterr().err
+    error.args = ("a mistake of ours",)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        obey(["train", "tiny"])
+
+
+def test_a_device_that_is_not_there_is_found_before_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert obey(["train", "tiny", "--device", "gpu", "-o", str(tmp_path / "run")]) == 2
+    assert "there is no device 'gpu' here: take cpu" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_footage(films: Path, tmp_path: Path) -> None:

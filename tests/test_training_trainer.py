@@ -7,19 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tiny_training import Denoise, Points, settings, trainer
 from torch import Tensor
 
-from muybridge.training.trainer import Trainer
 from muybridge.training.board import Board
 from muybridge.training.parallel import joined
+from muybridge.training.trainer import Trainer
 from muybridge.types import Batch
 
 SCRIPT = Path(__file__).with_name("tiny_training.py")
@@ -184,7 +185,6 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_state(tmp
     assert_same_bits(before, state(tmp_path))
 
 
-def test_samples_are_drawn_with_the_averaged_weights(tmp_path: Path) -> None:
 class Rooted(Denoise):
     """Its loss is a number, and its gradient none: the root of nothing has no slope."""
 
@@ -201,6 +201,7 @@ def test_a_gradient_that_is_no_number_is_not_saved(tmp_path: Path) -> None:
     assert_same_bits(before, state(tmp_path))
 
 
+def test_samples_are_drawn_with_the_averaged_weights(tmp_path: Path) -> None:
     seen: list[tuple[int, Tensor]] = []
 
     def sheet(step: int) -> np.ndarray:
@@ -224,6 +225,26 @@ def test_compiled_takes_the_same_steps(tmp_path: Path) -> None:
     compiled = [e.metrics["loss"] for e in training.run()]
     assert calls
     np.testing.assert_allclose(compiled, plain, rtol=1e-5)
+
+
+def test_processes_wait_for_the_one_that_encodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[timedelta] = []
+    monkeypatch.setattr("torch.distributed.is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda kind, timeout: waits.append(timeout))
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.barrier", lambda: None)
+    monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: None)
+    with joined("cpu"):
+        assert waits[0] > timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("device", "sentence"), [("gpu", "there is no device 'gpu' here"), ("cuda:99", "there is no device 'cuda:99' here")]
+)
+def test_a_device_that_is_not_there_is_a_sentence(device: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence), joined(device):
+        pass
 
 
 @pytest.mark.parametrize("more", [[], ["--fsdp"]], ids=["ddp", "fsdp2"])

@@ -136,7 +136,7 @@ class Filmed:
     def notes(self, shape: Shape) -> list[str]:
         """A sentence for each file that has no clip of this shape, and for each caption that is not read to its end."""
         footage, vocabulary = _footage(self.folder, shape), Vocabulary.of(())
-        short = [f"{path} is shorter than {shape.frames} frames and is left out" for path in footage.skipped]
+        short = [f"{path} is shorter than {shape.frames} frames: no such clip is of it" for path in footage.skipped]
         long = [
             f"{file.path} has a caption of {LONGEST_PROMPT + beyond} words: the first {LONGEST_PROMPT} are read"
             for file in footage.files
