@@ -188,6 +188,8 @@ def films(tmp_path: Path) -> Path:
 def test_films_are_told_apart_by_their_files(films: Path) -> None:
     before = Filmed(films).identity
     assert Filmed(shutil.copytree(films, films.parent / "elsewhere" / "films")).identity == before
+    (films / "origin.txt").write_text("of a training in the same folder")
+    assert Filmed(films).identity == before
     (films / "0.txt").write_text("a crane unloads two ships\n")
     assert Filmed(films).identity != before
 

@@ -34,7 +34,7 @@ def run(name: str, folder: Path, data: Path | None, device: str | None, workers:
 
 def tell(console: Console, material: Material, shape: Shape) -> None:
     """Names what of a folder of films is not learnt from."""
-    if isinstance(material, Filmed):
+    if isinstance(material, Filmed) and not console.quiet:
         for note in material.notes(shape):
             console.print(f"note: {note}", markup=False, style="yellow", soft_wrap=True)
 

@@ -118,8 +118,10 @@ class Filmed:
     @property
     def identity(self) -> str:
         """Of videos and captions the names and sizes: the folder itself may be moved."""
-        files = (path for path in self.folder.rglob("*") if path.suffix.lower() in (".mp4", ".txt", ".jsonl"))
-        found = sorted(f"{path.relative_to(self.folder).as_posix()}\0{path.stat().st_size}\0" for path in files)
+        videos = [path for path in self.folder.rglob("*") if path.suffix.lower() == ".mp4"]
+        files = [*videos, *(video.with_suffix(".txt") for video in videos), self.folder / "captions.jsonl"]
+        there = (file for file in files if file.is_file())
+        found = sorted(f"{file.relative_to(self.folder).as_posix()}\0{file.stat().st_size}\0" for file in there)
         digest = hashlib.sha256("".join(found).encode("utf-8", "surrogateescape")).hexdigest()
         return f"{self.name} ({digest[:12]})"
 
