@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mentions import mentioned
 
 from muybridge.simulation.captions import (
     VOCABULARY,
@@ -16,7 +17,6 @@ from muybridge.simulation.captions import (
     facts,
     intended,
     join,
-    mentioned,
     prompt_and_facts,
     words,
 )

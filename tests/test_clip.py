@@ -10,10 +10,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from mentions import mentioned
 
 from muybridge.simulation import Clip, Contact, Hidden, Landed, simulate
 from muybridge.simulation.cameras import camera_path, project
-from muybridge.simulation.captions import VOCABULARY, mentioned, words
+from muybridge.simulation.captions import VOCABULARY, words
 from muybridge.simulation.events import observed
 from muybridge.simulation.lexicon import VERBS
 from muybridge.simulation.physics import Trajectory, geoms, trajectory

@@ -263,6 +263,16 @@ def test_any_sound_still_is_taken(here: Path, tiny_model: Path, mode: str, size:
     assert names(here) == ["a.mp4", "a.png", "still.tif"]
 
 
+@pytest.mark.parametrize("option", ["--image", "--last-image", "--video", "--mask", "--control", "--camera"])
+def test_no_option_s_file_is_replaced(
+    here: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    (here / "ball.png").write_text("mine")
+    said = refusal(capsys, *generate(tiny_model, PROMPT, option, "ball.png", "-o", "ball.mp4", "--overwrite"))
+    assert "ball.png is what the clip is made from, and would be replaced" in said
+    assert (here / "ball.png").read_text() == "mine"
+
+
 @pytest.fixture
 def spoilt(tiny_model: Path, tmp_path: Path) -> Path:
     """A copy of the tiny model, to be damaged."""
@@ -286,6 +296,8 @@ def test_damaged_and_foreign_checkpoints(here: Path, spoilt: Path, capsys: pytes
     written(kind="muybridge.other")
     assert "holds a muybridge.other, not a muybridge.model" in refused()
     written(trained={"frames": 9})
+    assert "lacks the number 'fps' in config.json" in refused()
+    written(trained=[])
     assert "lacks the number 'fps' in config.json" in refused()
     written(text={**config["text"], "colour": "red"})
     assert "damaged or of another version" in refused()

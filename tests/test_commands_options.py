@@ -164,6 +164,17 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_text() == "mine"
 
 
+def test_what_is_given_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ball.png", "ball.mp4"):
+        Path(name).write_text("mine")
+        with pytest.raises(ValueError, match=rf"{name} is what the clip is made from"):
+            outputs_of(tmp_path / "ball.mp4", "", 1, overwrite=True, given=(None, Path(name)))
+    Path("still.png").symlink_to("ball.png")
+    with pytest.raises(ValueError, match=r"ball\.png is what the clip is made from"):
+        outputs_of(Path("ball.mp4"), "", 1, overwrite=True, given=(Path("still.png"),))
+
+
 def test_folders_and_files_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "file").touch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -15,12 +15,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muybridge.data import shards
 from muybridge.data.epochs import Epochs
 from muybridge.data.sentences import named
-from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
-from muybridge.data.source import draw, share, token_ids
+from muybridge.data.shards import EncodedClip, Shards, _open, cached_clips, write_shards
+from muybridge.data.source import clip_seeds, draw, share, token_ids
 from muybridge.data.turns import InTurns
 from muybridge.types import Batch
+
+
+def write(folder: Path, row: Iterable[EncodedClip], origin: str = "", per_shard: int = 256) -> int:
+    """Writes them all; returns how many the cache holds then."""
+    return [*write_shards(folder, row, origin, per_shard)][-1]
 
 
 def letters(text: str) -> list[int]:
@@ -70,6 +76,12 @@ def test_draws_are_spread_and_fit_int64() -> None:
     assert abs(draws.astype(float).mean() / 2**63 - 0.5) < 0.05  # 5 standard errors are 0.042
 
 
+@hypothesis.settings(deadline=None)
+@given(seed=st.integers(0, 2**31), step=st.integers(0, 2**31))
+def test_seeds_do_not_repeat_in_a_batch(seed: int, step: int) -> None:
+    assert len(set(clip_seeds(seed, step, range(32)).tolist())) == 32
+
+
 def test_token_ids_pad_and_refuse_to_cut() -> None:
     assert token_ids(["ab", ""], letters, 3).tolist() == [[97, 98, 0], [0, 0, 0]]
     with pytest.raises(ValueError, match="4 tokens, but text_length is 3"):
@@ -77,7 +89,7 @@ def test_token_ids_pad_and_refuse_to_cut() -> None:
 
 
 def test_what_goes_into_the_cache_comes_out(tmp_path: Path) -> None:
-    assert write_shards(tmp_path, clips(0, 10), "ae-1", per_shard=4) == 10
+    assert write(tmp_path, clips(0, 10), "ae-1", per_shard=4) == 10
     source = Shards(tmp_path, batch=5, seed=3, encode_text=letters, text_length=8)
     assert (len(source), source.origin) == (10, "ae-1")
     met = []
@@ -98,7 +110,7 @@ def test_what_goes_into_the_cache_comes_out(tmp_path: Path) -> None:
 
 
 def test_processes_share_the_same_batch(tmp_path: Path) -> None:
-    write_shards(tmp_path, clips(0, 12), per_shard=5)
+    write(tmp_path, clips(0, 12), per_shard=5)
     source = Shards(tmp_path, batch=6, encode_text=letters)
     whole, parts = source.batch(7), [source.batch(7, rank, 3) for rank in range(3)]
     for name in ("latent", "text", "fps", "seed"):
@@ -106,7 +118,7 @@ def test_processes_share_the_same_batch(tmp_path: Path) -> None:
 
 
 def test_every_caption_is_drawn(tmp_path: Path) -> None:
-    write_shards(tmp_path, clips(0, 1))
+    write(tmp_path, clips(0, 1))
     source = Shards(tmp_path, batch=1, encode_text=letters)
     seen = Counter(str(source.batch(step).text) for step in range(40))
     assert len(seen) == 2
@@ -114,7 +126,7 @@ def test_every_caption_is_drawn(tmp_path: Path) -> None:
 
 
 def test_a_prefix_of_the_frames(tmp_path: Path) -> None:
-    write_shards(tmp_path, clips(0, 4))
+    write(tmp_path, clips(0, 4))
     whole, prefix = Shards(tmp_path, 4).batch(0).latent, Shards(tmp_path, 4, frames=2).batch(0).latent
     assert whole is not None
     assert prefix is not None
@@ -124,7 +136,7 @@ def test_a_prefix_of_the_frames(tmp_path: Path) -> None:
 
 
 def test_batches_are_of_one_shape(tmp_path: Path) -> None:
-    write_shards(tmp_path, [*clips(0, 4), *clips(4, 8, frames=2), *clips(8, 12)], per_shard=16)
+    write(tmp_path, [*clips(0, 4), *clips(4, 8, frames=2), *clips(8, 12)], per_shard=16)
     lengths = Counter(Shards(tmp_path, 4).batch(step).latent.shape[1] for step in range(3))  # type: ignore[union-attr]
     assert lengths == {5: 2, 2: 1}
 
@@ -134,7 +146,7 @@ def test_what_stands_where_travels_along(tmp_path: Path) -> None:
     row = [
         EncodedClip(clip.latent, clip.captions, clip.fps, one) for clip, one in zip(clips(0, 3), classes, strict=True)
     ]
-    write_shards(tmp_path, row)
+    write(tmp_path, row)
     batch = Shards(tmp_path, 3).batch(0)
     assert batch.latent is not None
     assert batch.classes is not None
@@ -143,7 +155,7 @@ def test_what_stands_where_travels_along(tmp_path: Path) -> None:
 
 def test_what_the_drawn_caption_names_is_told(tmp_path: Path) -> None:
     captions = ("a red ball", "a blue box and a green can", "no more than words")
-    write_shards(tmp_path, [EncodedClip(torch.zeros(2, 4, 3, 3), captions, 15.0)])
+    write(tmp_path, [EncodedClip(torch.zeros(2, 4, 3, 3), captions, 15.0)])
     source = Shards(tmp_path, 1, encode_text=letters, name=named)
     for step in range(8):
         batch = source.batch(step)
@@ -160,19 +172,27 @@ def test_interrupted_caching_goes_on_after_the_last_whole_shard(tmp_path: Path) 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_shards(tmp_path / "parts", stops(), per_shard=3)
+        write(tmp_path / "parts", stops(), per_shard=3)
     assert cached_clips(tmp_path / "parts") == 6
-    write_shards(tmp_path / "parts", clips(6, 10), per_shard=3)
-    write_shards(tmp_path / "whole", clips(0, 10), per_shard=3)
+    write(tmp_path / "parts", clips(6, 10), per_shard=3)
+    write(tmp_path / "whole", clips(0, 10), per_shard=3)
     files = [sorted((tmp_path / name).iterdir()) for name in ("parts", "whole")]
     assert [f.name for f in files[0]] == [f.name for f in files[1]]
     assert all(one.read_bytes() == other.read_bytes() for one, other in zip(*files, strict=True))
 
 
+def test_shards_are_opened_once_however_many_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    monkeypatch.setattr(shards, "_open", lambda path: (opened.append(path), _open(path))[1])
+    write(tmp_path, clips(0, 4), per_shard=2)
+    assert list(write_shards(tmp_path, clips(4, 9), per_shard=2)) == [4, 6, 8, 9]
+    assert [path.name for path in opened] == ["shard-00000.safetensors", "shard-00001.safetensors"]
+
+
 def test_caches_are_not_mixed_up(tmp_path: Path) -> None:
-    write_shards(tmp_path, clips(0, 4), "ae-1", per_shard=2)
+    write(tmp_path, clips(0, 4), "ae-1", per_shard=2)
     with pytest.raises(ValueError, match="'ae-1', not of 'ae-2'"):
-        write_shards(tmp_path, clips(4, 6), "ae-2")
+        write(tmp_path, clips(4, 6), "ae-2")
     (tmp_path / "shard-00001.safetensors").write_bytes(b"cut off")
     with pytest.raises(ValueError, match=r"shard-00001.safetensors is damaged"):
         Shards(tmp_path, 2)
@@ -186,12 +206,12 @@ def test_caches_are_not_mixed_up(tmp_path: Path) -> None:
 
 def test_latents_that_overflow_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not finite in fp16"):
-        write_shards(tmp_path, [EncodedClip(torch.full((1, 1, 1, 1), 1e6), (), 10.0)])
+        write(tmp_path, [EncodedClip(torch.full((1, 1, 1, 1), 1e6), (), 10.0)])
     assert cached_clips(tmp_path) == 0
 
 
 def test_a_source_in_use_can_be_sent_to_a_process(tmp_path: Path) -> None:
-    write_shards(tmp_path, clips(0, 4))
+    write(tmp_path, clips(0, 4))
     source = Shards(tmp_path, 2, encode_text=letters)
     expected = source.batch(1)
     copy = pickle.loads(pickle.dumps(source))
@@ -200,7 +220,7 @@ def test_a_source_in_use_can_be_sent_to_a_process(tmp_path: Path) -> None:
 
 
 def test_the_first_frames_of_clips_come_with_what_stands_there(tmp_path: Path) -> None:
-    write_shards(tmp_path, placed(6))
+    write(tmp_path, placed(6))
     batch = Shards(tmp_path, batch=3, frames=1).batch(0)
     assert batch.latent is not None
     assert batch.classes is not None
@@ -210,7 +230,7 @@ def test_the_first_frames_of_clips_come_with_what_stands_there(tmp_path: Path) -
 
 
 def test_glimpses_are_frames_of_the_clip(tmp_path: Path) -> None:
-    write_shards(tmp_path, placed(6))
+    write(tmp_path, placed(6))
     source = Shards(tmp_path, batch=6, glimpses=3)
     met = set()
     for step in range(4):
@@ -232,7 +252,7 @@ def test_glimpses_are_frames_of_the_clip(tmp_path: Path) -> None:
 
 
 def test_more_frames_than_a_clip_has_are_refused(tmp_path: Path) -> None:
-    write_shards(tmp_path, placed(2))
+    write(tmp_path, placed(2))
     for wanted in ({"frames": 6}, {"glimpses": 6}):
         with pytest.raises(ValueError, match="6 cannot be served"):
             Shards(tmp_path, batch=1, **wanted)  # type: ignore[arg-type]

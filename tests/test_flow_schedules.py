@@ -34,7 +34,7 @@ def test_shift_keeps_the_ends_and_the_order_and_has_an_inverse(shift: float) -> 
     assert shifted[-1] == 1
     assert bool((shifted.diff() > 0).all())
     torch.testing.assert_close(shifted, shift * t / (1 + (shift - 1) * t))
-    torch.testing.assert_close(schedules.unshift_times(shifted, shift), t)
+    torch.testing.assert_close(schedules.shift_times(shifted, 1 / shift), t)
 
 
 @given(first=SHIFTS, second=SHIFTS)
@@ -43,12 +43,6 @@ def test_shifts_compose_by_multiplication(first: float, second: float) -> None:
     t = torch.linspace(0, 1, 11, dtype=torch.float64)
     twice = schedules.shift_times(schedules.shift_times(t, first), second)
     torch.testing.assert_close(twice, schedules.shift_times(t, first * second))
-
-
-def test_four_times_the_tokens_double_the_shift() -> None:
-    assert schedules.shift_for_tokens(576, 576) == 1
-    assert schedules.shift_for_tokens(4 * 576, 576, shift=1.5) == pytest.approx(3)
-    assert schedules.shift_for_tokens(144, 576) == pytest.approx(0.5)
 
 
 @given(steps=st.integers(1, 200), shift=SHIFTS)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mentions import mentioned
 from tiny_models import TEXT, TRANSFORMER, autoencoder, drawn, text_encoder, transformer
 from torch import Tensor, nn
 
@@ -20,7 +21,6 @@ from muybridge.data.material import Shape, Simulated, classes_of_places
 from muybridge.data.sentences import COLOURS, OBJECTS, SHAPES, SIZES, Sentences, named
 from muybridge.flow.paths import expand_level
 from muybridge.simulation import VOCABULARY, describe
-from muybridge.simulation.captions import mentioned
 from muybridge.training.objectives import (
     OF_OBJECTS,
     FlowMatching,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from muybridge.storage.checkpoint import FORMAT, bundled, load, load_into, load_tensors, save, save_tensors
+from muybridge.storage.pipelines import INDEX, find
 
 CONFIG = {"kind": "muybridge.model", "transformer": {"depth": 2, "width": 8, "name": "näno"}}
 
@@ -142,6 +143,16 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", bundled())
 def test_what_is_bundled_loads(name: str) -> None:
     assert load(name).tensors
+
+
+@pytest.mark.parametrize("name", bundled()[:1])
+def test_a_folder_does_not_hide_what_is_bundled(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert load(name).folder.parent.name == "weights"
+    assert load(f"./{name}").folder == load(Path(name)).folder == tmp_path / name
+    (tmp_path / name / INDEX).write_text("{}")
+    assert find(name) is None
 
 
 HUB = """

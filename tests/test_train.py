@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,17 +14,23 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
-from muybridge.data.material import Filmed, Simulated
+from muybridge.cli import obey
+from muybridge.conditioning.familiarity import Familiarity
+from muybridge.conditioning.vocabulary import Vocabulary
+from muybridge.data.crops import cache_pixels
+from muybridge.data.material import Filmed, Shape, Simulated
+from muybridge.data.window import probe
 from muybridge.generate import load
 from muybridge.recipes import RECIPES, find
 from muybridge.simulation import simulate
 from muybridge.storage.checkpoint import load as load_checkpoint
 from muybridge.storage.video import write_mp4
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.train import encode_clips, train
+from muybridge.train import PER_SHARD, _batch, encode_clips, familiarity, first_frames, normalise, train
 from muybridge.training.parallel import Group
-from muybridge.types import Condition, Trained
+from muybridge.types import Carry, Condition, Trained
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +56,27 @@ def test_latents_have_unit_variance(run: Path) -> None:
     latents = Shards(run / "latents-9", batch=4).batch(0).latent
     assert latents is not None
     assert 0.7 < float(latents.std()) < 1.4
+
+
+def test_stills_and_clips_are_measured_where_the_autoencoder_is(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of no device but its own: nothing is computed on this one, but what reaches the networks has a place."""
+
+    class Elsewhere(VideoAutoencoder):
+        def encode(self, video: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
+            assert video.device == self.mean.device
+            return super().encode(video, carry)
+
+        def decode(self, latent: Tensor, carry: Carry | None = None) -> tuple[Tensor, Carry]:
+            assert latent.device == self.mean.device
+            return super().decode(latent, carry)
+
+    fitted: list[str] = []
+    monkeypatch.setattr("muybridge.train.FEWEST", 1)
+    monkeypatch.setattr(Familiarity, "fit", lambda *known: fitted.extend(each.device.type for each in known))
+    autoencoder = Elsewhere(find("tiny").autoencoder).to("meta")
+    normalise(autoencoder, run / "pixels")
+    familiarity(autoencoder, run / "pixels")
+    assert fitted == ["meta", "meta"]
 
 
 def test_the_decoder_alone_leaves_latents_as_they_are(run: Path) -> None:
@@ -92,13 +120,149 @@ def test_killed_and_resumed_is_uninterrupted(run: Path, tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "run" / "model").digest == load_checkpoint(run / "model").digest
 
 
-def test_footage(tmp_path: Path) -> None:
-    films = tmp_path / "films"
-    films.mkdir()
+def test_stopped_while_encoding_is_uninterrupted(run: Path, tmp_path: Path) -> None:
+    """The words are learnt in one process and the rest in another, where chance has gone other ways."""
+    journey = train(find("tiny"), Simulated(), tmp_path, Group(), workers=0)
+    while next(journey)[0] != "encoding stills":
+        pass
+    journey.close()
+    torch.manual_seed(17)
+    list(train(find("tiny"), Simulated(), tmp_path, Group(), workers=0))
+    assert load_checkpoint(tmp_path / "model").digest == load_checkpoint(run / "model").digest
+
+
+def test_who_goes_on_after_a_shard_encodes_the_same_batches() -> None:
+    assert [_batch(frames) for frames in (1, 9, 17, 33, 129)] == [64, 4, 2, 1, 1]
+    assert not any(PER_SHARD % _batch(frames) for frames in range(1, 130, 4))
+
+
+def test_the_witness_sees_stills_and_clips() -> None:
+    for name in ("tiny", "nano"):
+        recipe = find(name)
+        shown = first_frames(recipe, batch=7)
+        assert [portion.frames for portion in shown] == [1, recipe.flow[-1].frames]
+        assert {(portion.batch, portion.latents, portion.glimpses) for portion in shown} == {(7, 1, None)}
+
+
+def test_a_folder_of_another_material_is_refused(run: Path, films: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"pixels holds clips of simulated .*, not of the clips in films .*\(-o\)"):
+        list(train(find("tiny"), Filmed(films), run, Group(), workers=0))
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "pixels")
+    with pytest.raises(ValueError, match=r"material = 'simulated .* there, 'the clips in films .* another folder"):
+        list(train(find("tiny"), Filmed(films), tmp_path / "run", Group(), workers=0))
+    recipe, autoencoder = find("tiny"), load(run / "model").autoencoder
+    with pytest.raises(ValueError, match=r"latents-1 caches latents of 'simulated .*, not of 'the clips in films"):
+        list(encode_clips(recipe, recipe.flow[0].portions[0], Filmed(films), autoencoder, run, Group(), 0))
+
+
+def test_a_folder_of_other_networks_is_refused(run: Path) -> None:
+    other = dataclasses.replace(find("tiny").transformer, anchored=False)  # of the same shapes
+    with pytest.raises(ValueError, match=r"'anchored': True.* there, .*'anchored': False"):
+        list(train(dataclasses.replace(find("tiny"), transformer=other), Simulated(), run, Group(), workers=0))
+
+
+def test_pixels_that_nobody_wrote_down_are_refused(tmp_path: Path) -> None:
+    shape = Shape(1, 16, 16, 15.0)
+    cache_pixels(tmp_path, 0, 1, Simulated(), shape)
+    cache_pixels(tmp_path, 0, 1, Simulated(), shape)
+    with pytest.raises(ValueError, match=r"1 a file, not of .*2 a file"):
+        cache_pixels(tmp_path, 0, 2, Simulated(), shape)
+    (tmp_path / "origin.txt").unlink()
+    with pytest.raises(ValueError, match="what an older version did not write down"):
+        cache_pixels(tmp_path, 0, 1, Simulated(), shape)
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    """A folder of three clips with the same caption."""
+    folder = tmp_path / "films"
+    folder.mkdir()
     for seed in range(3):
         clip = simulate(seed, frames=17, height=64, width=64)
-        write_mp4(films / f"{seed}.mp4", clip.rgb, 15.0)
-        (films / f"{seed}.txt").write_text("a crane unloads a ship\n")
+        write_mp4(folder / f"{seed}.mp4", clip.rgb, 15.0)
+        (folder / f"{seed}.txt").write_text("a crane unloads a ship\n")
+    return folder
+
+
+def test_films_are_told_apart_by_their_files(films: Path) -> None:
+    before = Filmed(films).identity
+    assert Filmed(shutil.copytree(films, films.parent / "elsewhere" / "films")).identity == before
+    (films / "origin.txt").write_text("of a training in the same folder")
+    assert Filmed(films).identity == before
+    (films / "0.txt").write_text("a crane unloads two ships\n")
+    assert Filmed(films).identity != before
+
+
+def test_films_are_opened_once(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    monkeypatch.setattr("muybridge.data.footage.probe", lambda path: (opened.append(path), probe(path))[1])
+    material = Filmed(films)
+    for number in range(5):
+        material.clip(number, Shape(9, 64, 64, 15.0))
+    assert len(opened) == 3
+
+
+def test_words_of_films_are_those_that_are_read(films: Path) -> None:
+    caption = "Ein Mädchen, 3 Äpfel und ein Kran: кран, 起重机 100 % up-to-date 🔥"
+    (films / "0.txt").write_text(caption, encoding="utf-8")
+    vocabulary = Vocabulary.of(Filmed(films).words())
+    assert {"madchen", "3", "apfel", "кран", "起重机", "100", "up-to-date", "🔥"} <= vocabulary.words
+    assert not vocabulary.unknown(caption)
+
+
+def test_what_of_films_is_not_learnt_is_told(films: Path) -> None:
+    (films / "0.txt").write_text("word " * 70)
+    assert Filmed(films).notes(Shape(9, 64, 64, 15.0)) == [
+        f"{films / '0.mp4'} has a caption of 70 words: the first 64 are read"
+    ]
+    clip = simulate(0, frames=5, height=64, width=64)
+    write_mp4(films / "1.mp4", clip.rgb, 15.0)
+    assert (
+        Filmed(films).notes(Shape(17, 64, 64, 15.0))[0]
+        == f"{films / '1.mp4'} is shorter than 17 frames: no such clip is of it"
+    )
+
+
+def test_notes_come_before_work(
+    films: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("muybridge.commands.train.train", lambda *journey: iter(()))
+    (films / "0.txt").write_text("word " * 70)
+    assert obey(["train", "tiny", "--data", str(films), "-o", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    assert "note: " in (err := capsys.readouterr().err)
+    assert "has a caption of 70 words" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), "out of memory: make it smaller"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "out of memory: make it smaller"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "was killed, perhaps for lack of"),
+    ],
+)
+def test_what_no_program_avoids_is_a_sentence(
+    error: RuntimeError, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("muybridge.commands.train.run", fails)
+    assert obey(["train", "tiny"]) == 2
+    assert sentence in capsys.readouterr().err
+    error.args = ("a mistake of ours",)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        obey(["train", "tiny"])
+
+
+def test_a_device_that_is_not_there_is_found_before_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert obey(["train", "tiny", "--device", "gpu", "-o", str(tmp_path / "run")]) == 2
+    assert "there is no device 'gpu' here: take cpu" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_footage(films: Path, tmp_path: Path) -> None:
     list(train(find("tiny"), Filmed(films), tmp_path / "run", Group(), workers=0))
     model = load(tmp_path / "run" / "model")
     assert "crane" in model.vocabulary.words

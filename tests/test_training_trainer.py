@@ -7,15 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_training import Denoise, Points, settings, trainer
 from torch import Tensor
 
+from muybridge.training.board import Board
+from muybridge.training.parallel import joined
 from muybridge.training.trainer import Trainer
 from muybridge.types import Batch
 
@@ -181,6 +185,22 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_last_good_state(tmp
     assert_same_bits(before, state(tmp_path))
 
 
+class Rooted(Denoise):
+    """Its loss is a number, and its gradient none: the root of nothing has no slope."""
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, metrics = super().forward(batch)
+        return loss + (0 * self.out.bias).square().sum().sqrt(), metrics
+
+
+def test_a_gradient_that_is_no_number_is_not_saved(tmp_path: Path) -> None:
+    list(trainer(tmp_path, Points(), settings(8, time_limit_seconds=0.0)).run())
+    before = state(tmp_path)
+    with pytest.raises(ValueError, match=r"gradient became nan .* still holds the state of step 1"):
+        list(Trainer(Rooted(), Points(), settings(8), tmp_path).run())
+    assert_same_bits(before, state(tmp_path))
+
+
 def test_samples_are_drawn_with_the_averaged_weights(tmp_path: Path) -> None:
     seen: list[tuple[int, Tensor]] = []
 
@@ -207,6 +227,26 @@ def test_compiled_takes_the_same_steps(tmp_path: Path) -> None:
     np.testing.assert_allclose(compiled, plain, rtol=1e-5)
 
 
+def test_processes_wait_for_the_one_that_encodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[timedelta] = []
+    monkeypatch.setattr("torch.distributed.is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda kind, timeout: waits.append(timeout))
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 0)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.barrier", lambda: None)
+    monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: None)
+    with joined("cpu"):
+        assert waits[0] > timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("device", "sentence"), [("gpu", "there is no device 'gpu' here"), ("cuda:99", "there is no device 'cuda:99' here")]
+)
+def test_a_device_that_is_not_there_is_a_sentence(device: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence), joined(device):
+        pass
+
+
 @pytest.mark.parametrize("more", [[], ["--fsdp"]], ids=["ddp", "fsdp2"])
 def test_two_processes_take_the_steps_of_one(tmp_path: Path, more: list[str]) -> None:
     single = [event.metrics["loss"] for event in trainer(tmp_path / "one", Points(), settings(4)).run()]
@@ -220,3 +260,14 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path, more: list[str]) ->
     assert one.keys() == two.keys()
     for name in one.keys() - {"model.seen"}:  # a buffer counts the clips of its own process
         torch.testing.assert_close(one[name], two[name], atol=2e-3, rtol=2e-2)
+
+
+def test_a_sheet_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stops(image: Image.Image, path: Path, *rest: str) -> None:
+        path.write_bytes(b"half a picture")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", stops)
+    with pytest.raises(KeyboardInterrupt):
+        Board(tmp_path, 0).sheet(1, np.zeros((4, 6, 3), np.uint8))
+    assert not list((tmp_path / "samples").iterdir())

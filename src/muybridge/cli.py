@@ -37,6 +37,16 @@ _EXTRAS = {
     **dict.fromkeys(("accelerate", "diffusers", "ftfy", "peft", "sentencepiece", "transformers"), "open-models"),
 }
 
+OUT_OF_MEMORY = "out of memory: make it smaller"
+
+_OF_TORCH = {
+    "out of memory": OUT_OF_MEMORY,
+    "can't allocate memory": OUT_OF_MEMORY,
+    "DataLoader worker": "one of the processes that make batches was killed, perhaps for lack of memory: the same "
+    "command goes on where it stopped; --workers 0 makes them in the one that trains",
+}
+"""Signs by which PyTorch's RuntimeErrors are told that no program could have avoided, and what they mean."""
+
 app = tyro.extras.SubcommandApp()
 
 
@@ -103,8 +113,8 @@ def generate(
         guidance: How closely to follow the prompt; 1 is off.
         solver: euler, heun or multistep; jump with a distilled model that does. Models of others have their own.
         variants: How many clips to make, with seeds that follow each other.
-        model: A bundled model's name, a folder, or org/name on the hub: of ours, or in diffusers' format. A single
-            .safetensors file of Wan or LTX-Video, too.
+        model: A bundled model's name, a folder (./nano for one that has such a name), or org/name on the hub: of ours,
+            or in diffusers' format. A single .safetensors file of Wan or LTX-Video, too.
         negative: What the clip shall not show.
         overwrite: Replace files that exist.
         shift: Above 1, more of the steps go where the noise is strong and the layout is decided.
@@ -270,7 +280,7 @@ def train(
 
     Args:
         recipe: tiny (seconds, to try things), nano (two CPU cores), small or base (a GPU), phyworld (a GPU; its balls).
-        folder: Where checkpoints and logs go; by default runs/RECIPE.
+        folder: Where checkpoints and logs go; by default runs/RECIPE. Clips of another kind need another folder.
         data: A folder of MP4s with captions (NAME.txt beside NAME.mp4); by default what the recipe simulates.
         device: cpu or cuda; by default what there is.
         workers: Processes that make clips and batches ahead of time; 0 makes them in the one that trains.
@@ -530,8 +540,15 @@ def obey(words: Sequence[str]) -> int:
         if (error.name or "").split(".")[0] not in _EXTRAS:
             raise
         return _stopped(2, f"{error.name} is not installed: pip install 'muybridge[{_EXTRAS[error.name or '']}]'")
-    except (ValueError, OSError, MemoryError) as error:
-        return _stopped(2, f"{error}" if not isinstance(error, MemoryError) else "out of memory: make it smaller")
+    except MemoryError:
+        return _stopped(2, OUT_OF_MEMORY)
+    except (ValueError, OSError) as error:
+        return _stopped(2, f"{error}")
+    except RuntimeError as error:
+        sentence = next((said for sign, said in _OF_TORCH.items() if sign in str(error)), None)
+        if sentence is None:
+            raise
+        return _stopped(2, sentence)
     return 0
 
 

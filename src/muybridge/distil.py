@@ -64,8 +64,8 @@ def distil(
         for name, steps, objective in rounds(exercise, recipe, student, teaching, teacher.settings.shift):
             draw = partial(samples, teacher, student, replace(sampling_of(recipe, teacher), steps=steps))
             with Prefetch(source, min(workers, 1)) as ahead:
-                about = identity(recipe, teacher, exercise)
-                yield from trained(name, objective, ahead, exercise.training, folder, group, draw, about)
+                about = identity(recipe, teacher, exercise, material)
+                yield from trained(name, objective, ahead, exercise.training, folder, group, about, draw)
     if group.rank == 0:
         save_model(
             folder / "model",
@@ -154,10 +154,16 @@ def sampling_of(recipe: StudentRecipe, teacher: Model) -> Settings:
     )
 
 
-def identity(recipe: StudentRecipe, teacher: Model, exercise: Exercise) -> Mapping[str, Any]:
+def identity(recipe: StudentRecipe, teacher: Model, exercise: Exercise, material: Material) -> Mapping[str, Any]:
     """What a folder belongs to, beside the training's own settings: one of another teacher or exercise is refused."""
     numbers = {name: value for name, value in asdict(exercise).items() if name != "training"}
-    return {"teacher": teacher.hash, "keep": asdict(recipe.keep), "causal": recipe.causal, **numbers}
+    return {
+        "teacher": teacher.hash,
+        "material": material.identity,
+        "keep": asdict(recipe.keep),
+        "causal": recipe.causal,
+        **numbers,
+    }
 
 
 def samples(teacher: Model, student: VideoTransformer, settings: Settings, step: int) -> UInt8[np.ndarray, "h w 3"]:

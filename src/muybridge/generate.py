@@ -41,6 +41,7 @@ from muybridge.types import (
     Sampled,
     Streams,
     Video,
+    device_of,
     latent_frames,
 )
 
@@ -382,7 +383,7 @@ def load(
     base          where the rest of a single file is: a folder or "org/name"; by default told by the file's shape
     tuning        what makes a model of others smaller or faster and changes its pixels a little
     """
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = device_of(device)
     if singles.is_single(model):
         from muybridge.backends.model import open_single
 

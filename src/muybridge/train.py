@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
-from multiprocessing.pool import AsyncResult, Pool
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,8 +27,9 @@ from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.data import sentences
 from muybridge.data.crops import Crops, cache_pixels, whole_clips
-from muybridge.data.material import Material, Seen, Shape, classes_of_places
+from muybridge.data.material import Material, Seen, Shape, classes_of_places, origin_of
 from muybridge.data.prefetch import Prefetch
+from muybridge.data.processes import in_order, pool_of
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
 from muybridge.data.source import Source
 from muybridge.data.turns import InTurns
@@ -89,10 +87,13 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
     text = text_encoder(recipe, vocabulary)
     reader = Reader(text.config, CLASSES, sentences.OBJECTS) if material.grammatical else None
     if reader is not None:
-        yield from learn_words(recipe, Reading(text, reader), vocabulary, folder, group, workers)
+        yield from learn_words(recipe, material, Reading(text, reader), vocabulary, folder, group, workers)
+    # Whether words were learnt in this process or in an earlier one, what follows begins with the same numbers.
+    torch.manual_seed(recipe.flow[0].training.seed)
     transformer = VideoTransformer(recipe.transformer)
     recogniser = Recogniser(recipe.transformer, material.classes) if material.classes else None
     name = sentences.named if material.grammatical else None
+    about = identity(recipe, material)
     for stage in recipe.flow:
         for portion in stage.portions:
             yield from encode_clips(recipe, portion, material, autoencoder, folder, group, workers)
@@ -100,7 +101,7 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
         draw = partial(samples, recipe, stage, objective, autoencoder, vocabulary)
         source = in_turns(folder, stage.portions, stage.training.seed, vocabulary, name)
         with Prefetch(source, min(workers, 1)) as ahead:
-            yield from trained(stage.name, objective, ahead, stage.training, folder, group, draw)
+            yield from trained(stage.name, objective, ahead, stage.training, folder, group, about, draw)
     witness = yield from learn_witness(recipe, material, autoencoder, text, vocabulary, folder, group, workers)
     if group.rank == 0:
         save_model(
@@ -131,12 +132,12 @@ def learn_autoencoder(
         yield "pixels", Progress(number + 1, stage.files, time.monotonic() - began)
     group.largest(0.0)  # a collective: all wait for all
     windows = partial(Crops, folder / "pixels", stage.files, stage.batch, stage.frames, stage.side)
-    objective = Reconstruction(autoencoder, stage.object_weight)
-    yield from trained("autoencoder", objective, windows(stage.training.seed), stage.training, folder, group)
+    objective, about = Reconstruction(autoencoder, stage.object_weight), identity(recipe, material)
+    yield from trained("autoencoder", objective, windows(stage.training.seed), stage.training, folder, group, about)
     normalise(autoencoder, folder / "pixels")
     if stage.decoder is not None:
         autoencoder.encoder.requires_grad_(False)
-        yield from trained("decoder", objective, windows(stage.decoder.seed), stage.decoder, folder, group)
+        yield from trained("decoder", objective, windows(stage.decoder.seed), stage.decoder, folder, group, about)
     return autoencoder.requires_grad_(False).eval()
 
 
@@ -145,7 +146,8 @@ def normalise(autoencoder: VideoAutoencoder, pixels: Path) -> None:
     """Sets the autoencoder's `mean` and `std` to what its latents of the first cached clips have."""
     autoencoder.mean.zero_()
     autoencoder.std.fill_(1)
-    latents = torch.cat([autoencoder.encode(to_pixels(clip))[0] for clip in whole_clips(pixels, MEASURED)])
+    clips = (to_pixels(clip.to(autoencoder.mean.device)) for clip in whole_clips(pixels, MEASURED))
+    latents = torch.cat([autoencoder.encode(clip)[0] for clip in clips])
     autoencoder.mean.copy_(latents.mean(dim=(0, 1, 3, 4))[:, None, None])
     autoencoder.std.copy_(latents.std(dim=(0, 1, 3, 4))[:, None, None])
 
@@ -155,11 +157,17 @@ def familiarity(autoencoder: VideoAutoencoder, pixels: Path) -> Familiarity | No
     """What the stills of the cached clips have in common; None where they are too few to tell."""
     latents, psnrs = [], []
     for clip in whole_clips(pixels, FAMILIAR):
-        still = to_pixels(clip[:, :1])
+        still = to_pixels(clip[:, :1].to(autoencoder.mean.device))
         latent, _ = autoencoder.encode(still)
         latents.append(latent[0, 0])
         psnrs.append(psnr(autoencoder.decode(latent)[0] - still))
     return Familiarity.fit(torch.stack(latents), torch.stack(psnrs)) if len(latents) >= FEWEST else None
+
+
+def identity(recipe: Recipe, material: Material) -> Mapping[str, Any]:
+    """What a folder belongs to, beside a stage's own settings: one of other material or networks is refused."""
+    networks = {"autoencoder": asdict(recipe.autoencoder), "transformer": asdict(recipe.transformer)}
+    return {"material": material.identity, **networks, "text": [recipe.text_layers, recipe.text_heads]}
 
 
 def trained_on(recipe: Recipe) -> dict[str, float]:
@@ -196,12 +204,18 @@ def text_encoder(recipe: Recipe, vocabulary: Vocabulary) -> TextEncoder:
 
 
 def learn_words(
-    recipe: Recipe, objective: Reading, vocabulary: Vocabulary, folder: Path, group: Group, workers: int
+    recipe: Recipe,
+    material: Material,
+    objective: Reading,
+    vocabulary: Vocabulary,
+    folder: Path,
+    group: Group,
+    workers: int,
 ) -> Iterator[Step]:
     """The text encoder learns to tell what a sentence names."""
     stage = recipe.learn_words
     with Prefetch(sentences.Sentences(stage.batch, vocabulary.ids), min(workers, 1)) as ahead:
-        yield from trained("words", objective, ahead, stage.training, folder, group)
+        yield from trained("words", objective, ahead, stage.training, folder, group, identity(recipe, material))
 
 
 def learn_witness(
@@ -222,13 +236,17 @@ def learn_witness(
     colours, shapes, _ = CLASSES
     sizes = (recipe.autoencoder.channels, recipe.transformer.text_width, colours, shapes, sentences.OBJECTS)
     witness = Witness(WitnessConfig(*sizes, stage.width, stage.blocks))
-    portions = [flow.portions[0] for flow in recipe.flow]  # what clips are called is not what stills are called
-    firsts = tuple(replace(portion, batch=stage.batch, latents=1, glimpses=None) for portion in portions)
-    source = in_turns(folder, firsts, stage.training.seed, vocabulary, sentences.named)
+    source = in_turns(folder, first_frames(recipe, stage.batch), stage.training.seed, vocabulary, sentences.named)
     with Prefetch(source, min(workers, 1)) as ahead:
         objective = Witnessing(witness, text.requires_grad_(False), autoencoder.requires_grad_(False))
-        yield from trained("witness", objective, ahead, stage.training, folder, group)
+        yield from trained("witness", objective, ahead, stage.training, folder, group, identity(recipe, material))
     return witness.eval()
+
+
+def first_frames(recipe: Recipe, batch: int) -> tuple[Portion, ...]:
+    """First frames of stills and of clips of each length: what clips are called is not what stills are called."""
+    portions = {portion.frames: portion for stage in recipe.flow for portion in stage.portions}
+    return tuple(replace(portion, batch=batch, latents=1, glimpses=None) for portion in portions.values())
 
 
 def in_turns(
@@ -280,15 +298,18 @@ def cache_latents(
     workers: int,
 ) -> Iterator[Step]:
     """Fills a cache: clips are made by processes of their own, encoded here. The other ranks wait."""
-    began, origin = time.monotonic(), fingerprint(autoencoder.encoder)
+    began, origin = time.monotonic(), f"{origin_of(material, shape)}, by the encoder {fingerprint(autoencoder.encoder)}"
     if group.rank == 0:
-        numbers = range(cached_clips(cache) if cache.exists() else 0, clips)
-        with _clips(material, shape, numbers, workers) as seen:
-            encoded = _encode(autoencoder, seen, batch=max(1, 64 // shape.frames), device=group.device)
-            while (made := write_shards(cache, islice(encoded, PER_SHARD), origin, PER_SHARD)) < clips:
+        with _clips(material, shape, range(cached_clips(cache), clips), workers) as seen:
+            encoded = _encode(autoencoder, seen, batch=_batch(shape.frames), device=group.device)
+            for made in write_shards(cache, encoded, origin, PER_SHARD):
                 yield f"encoding {name}", Progress(made, clips, time.monotonic() - began)
-        yield f"encoding {name}", Progress(made, clips, time.monotonic() - began)
     group.largest(0.0)  # a collective: all wait for all
+
+
+def _batch(frames: int) -> int:
+    """Clips that are encoded at once. It divides a shard, so who goes on after one encodes the same batches."""
+    return 1 << max(1, 64 // frames).bit_length() - 1
 
 
 def fingerprint(network: nn.Module) -> str:
@@ -306,19 +327,8 @@ def _clips(material: Material, shape: Shape, numbers: range, workers: int) -> It
     if not (workers and numbers):
         yield map(clip, numbers)
         return
-    with get_context("spawn").Pool(workers) as pool:
-        yield _in_order(pool, clip, numbers, AHEAD)
-
-
-def _in_order(pool: Pool, clip: Callable[[int], Seen], numbers: range, most: int) -> Iterator[Seen]:
-    """What `pool` makes, `most` at a time: its own imap would fill the memory with all of them."""
-    waiting: deque[AsyncResult[Seen]] = deque()
-    for number in numbers:
-        waiting.append(pool.apply_async(clip, (number,)))
-        if len(waiting) >= most:
-            yield waiting.popleft().get()
-    while waiting:
-        yield waiting.popleft().get()
+    with pool_of(min(workers, AHEAD, len(numbers)), "--workers") as pool:
+        yield in_order(pool, clip, numbers, AHEAD)
 
 
 def samples(
@@ -357,8 +367,8 @@ def trained(
     settings: TrainSettings,
     folder: Path,
     group: Group,
+    about: Mapping[str, Any],
     draw: Sheet | None = None,
-    about: Mapping[str, Any] | None = None,
 ) -> Iterator[Step]:
     """Trains `objective` in a folder of its own; afterwards it has its averaged weights. `about`: see Trainer.recipe"""
     shown = draw if group.rank == 0 else None

@@ -36,6 +36,15 @@ def latent_frames(pixel_frames: int) -> int:
     return 1 + (pixel_frames - 1) // TEMPORAL_STRIDE
 
 
+def device_of(name: str | None = None) -> torch.device:
+    """The device of that name, by default the best there is. ValueError where there is none."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
+        raise ValueError(f"there is no device {name!r} here: take cpu, or cuda where there is a GPU") from error
+
+
 @dataclass(frozen=True)
 class Video:
     """Moving pictures: `frames` in [-1, 1], sRGB-encoded, shown at `fps` frames a second."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from muybridge.commands.train import Lines
+from muybridge.commands.train import Lines, tell
 from muybridge.data.material import Filmed, Simulated
-from muybridge.distil import distil
+from muybridge.distil import distil, shape_of
 from muybridge.generate import load
 from muybridge.recipes.students import find_student
 from muybridge.training.parallel import joined
@@ -20,7 +20,9 @@ def run(name: str, teacher: str, folder: Path, data: Path | None, device: str | 
     material = Simulated() if data is None else Filmed(data)
     with joined(device) as group:
         model = load(teacher, str(group.device))
-        with Lines(Console(stderr=True, quiet=group.rank != 0, highlight=False)) as lines:
+        console = Console(stderr=True, quiet=group.rank != 0, highlight=False)
+        tell(console, material, shape_of(model))
+        with Lines(console) as lines:
             for step in distil(recipe, model, material, folder, group, workers):
                 lines.hear(step)
         if group.rank == 0:

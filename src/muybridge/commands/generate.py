@@ -109,7 +109,7 @@ def make(wish: Wish, group: Group | None = None) -> None:
     began = time.perf_counter()
     notes = Console(stderr=True, highlight=False, emoji=False, quiet=not writes)
     seeds = seeds_of(wish.seed, wish.variants)
-    outputs = outputs_of(wish.output, wish.prompt, len(seeds), wish.overwrite)
+    outputs = outputs_of(wish.output, wish.prompt, len(seeds), wish.overwrite, (wish.image, *wish.given.files))
     signer = signer_of(wish) if writes else None
     model = opened(wish, notes, None if group is None else str(group.device))
     condition = condition_of(wish, model)

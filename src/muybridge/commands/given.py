@@ -33,6 +33,11 @@ class Given:
     precision: str | None = None
     cache: str | None = None
 
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """Those that are read for the clip itself."""
+        return self.last_image, self.video, self.mask, self.control, self.camera
+
     def options(self) -> str:
         """The words that say the same again, as Provenance keeps them."""
         said = {name: value for name, value in asdict(self).items() if value is not None and name != "lora"}

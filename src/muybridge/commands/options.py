@@ -33,8 +33,11 @@ def size_of(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def outputs_of(output: Path | None, prompt: str, count: int, overwrite: bool) -> list[Path]:
-    """Where the clips go, checked before any work: nothing that exists is replaced unasked.
+def outputs_of(
+    output: Path | None, prompt: str, count: int, overwrite: bool, given: Iterable[Path | None] = ()
+) -> list[Path]:
+    """Where the clips go, checked before any work: nothing that exists is replaced unasked, and nothing of what is
+    given to make them from.
 
     Without `output` the names are made of the prompt, and numbered where they are taken.
     """
@@ -49,9 +52,12 @@ def outputs_of(output: Path | None, prompt: str, count: int, overwrite: bool) ->
     except UnicodeEncodeError as error:
         raise ValueError(f"{str(output)!r} is no path that this system can have: give another name with -o") from error
     outputs = _numbered(output, count)
+    sources = {os.path.realpath(source) for source in given if source is not None}
     for file in _files(outputs):
         if _taken(file) and not overwrite:
             raise ValueError(f"{file} exists: give another name with -o, or --overwrite to replace it")
+        if os.path.realpath(file) in sources:
+            raise ValueError(f"{file} is what the clip is made from, and would be replaced: give another name with -o")
         check_writable(file)
     return outputs
 

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import zipfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ from rich.console import Console
 
 from muybridge.commands.options import size_of
 from muybridge.commands.progress import meter
+from muybridge.data.processes import interrupts_ignored, pool_of
 from muybridge.simulation import Clip, simulate
 from muybridge.storage.atomic import check_writable, new_file
 from muybridge.storage.video import read_mp4, write_mp4
@@ -180,33 +177,11 @@ def _made(jobs: list[Job], processes: int) -> Iterator[None]:
             make(job)
             yield
         return
-    with _workers(processes) as pool:
-        with _interrupts_ignored():  # by the processes that start here, which inherit it
+    with pool_of(processes, "--processes") as pool:
+        with interrupts_ignored():
             futures = [pool.submit(make, job) for job in jobs]
         for done in as_completed(futures):
             yield done.result()
-
-
-@contextmanager
-def _workers(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that finish the clip at hand when the run is stopped, and begin no other."""
-    pool = ProcessPoolExecutor(processes, get_context("spawn"))
-    try:
-        yield pool
-    except BrokenProcessPool as error:
-        said = "one of the processes was killed, perhaps for lack of memory"
-        raise ValueError(f"{said}: the same command, with fewer --processes, goes on where it stopped") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _write_text(path: Path, text: str) -> None:

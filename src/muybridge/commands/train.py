@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from muybridge.data.material import Filmed
+from muybridge.data.material import Filmed, Material, Shape
 from muybridge.recipes import find
 from muybridge.train import Step, train
 from muybridge.training.parallel import joined
@@ -21,6 +21,8 @@ def run(name: str, folder: Path, data: Path | None, device: str | None, workers:
     material = recipe.material if data is None else Filmed(data)
     with joined(device) as group:
         console = Console(stderr=True, quiet=group.rank != 0, highlight=False)
+        longest = max(recipe.learn_autoencoder.clip_frames, *(stage.frames for stage in recipe.flow))
+        tell(console, material, recipe.shape(longest))
         with Lines(console) as lines:
             stages = train(recipe, material, folder, group, workers)
             for step in stages:
@@ -28,6 +30,13 @@ def run(name: str, folder: Path, data: Path | None, device: str | None, workers:
         if group.rank == 0:
             print(f"model          {folder / 'model'}")
             print(f'try it         muybridge generate "a red ball and a blue box" --model {folder / "model"}')
+
+
+def tell(console: Console, material: Material, shape: Shape) -> None:
+    """Names what of a folder of films is not learnt from."""
+    if isinstance(material, Filmed) and not console.quiet:
+        for note in material.notes(shape):
+            console.print(f"note: {note}", markup=False, style="yellow", soft_wrap=True)
 
 
 class Lines:

@@ -53,14 +53,17 @@ class Vocabulary:
         """Ids of the words of `text`, LONGEST_PROMPT at most."""
         return self._all_ids(text)[:LONGEST_PROMPT]
 
+    def split(self, text: str) -> list[str]:
+        """The words of `text` as they are read, known or not."""
+        heard = self.tokenizer.normalizer.normalize_str(encodable(text))
+        return [word for word, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(heard)]
+
     def unknown(self, text: str) -> dict[str, list[str]]:
         """The words of `text` that are read but were never seen in training, each with the nearest that were."""
-        heard = self.tokenizer.normalizer.normalize_str(encodable(text))
-        pieces = [piece for piece, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(heard)]
         return {
-            piece: difflib.get_close_matches(piece, self.words, n=3, cutoff=0.6)
-            for piece in dict.fromkeys(pieces[:LONGEST_PROMPT])
-            if piece not in self.words
+            word: difflib.get_close_matches(word, self.words, n=3, cutoff=0.6)
+            for word in dict.fromkeys(self.split(text)[:LONGEST_PROMPT])
+            if word not in self.words
         }
 
     def beyond(self, text: str) -> int:

@@ -28,6 +28,10 @@ class Balls:
     def name(self) -> str:
         return f"phyworld's {', '.join(self.laws)}, {self.grid}"
 
+    @property
+    def identity(self) -> str:
+        return self.name
+
     def clip(self, number: int, shape: Shape) -> Seen:
         rgb = draw(self.scene(number), shape.frames, shape.height, shape.width, shape.fps)
         moving = np.asarray((rgb < 128).any(axis=-1))

@@ -19,7 +19,7 @@ from einops import rearrange
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from muybridge.data.material import Material, Shape
+from muybridge.data.material import Material, Shape, origin_of
 from muybridge.data.source import clip_seeds, share
 from muybridge.storage.atomic import new_file
 from muybridge.types import Batch
@@ -31,8 +31,10 @@ COARSE = 4
 def cache_pixels(folder: Path, number: int, clips: int, material: Material, shape: Shape) -> None:
     """Writes file `number` of a folder, unless it is there: `clips` clips of the material, from `number` * `clips` on.
 
-    A file is uint8 (clip, t, h, w, 4): red, green, blue, and 255 where something moves.
+    A file is uint8 (clip, t, h, w, 4): red, green, blue, and 255 where something moves. ValueError if the folder holds
+    other clips.
     """
+    _claim(folder, f"{origin_of(material, shape)}, {clips} a file")
     path = _path(folder, number)
     if path.exists():
         return
@@ -89,6 +91,17 @@ def whole_clips(folder: Path, count: int) -> Iterator[UInt8[Tensor, "1 t 3 h w"]
     files = (np.load(path, mmap_mode="r") for path in sorted(folder.glob("clips-*.npy")))
     for clip in islice(chain.from_iterable(files), count):
         yield torch.from_numpy(np.ascontiguousarray(rearrange(clip[..., :3], "t h w c -> 1 t c h w")))
+
+
+def _claim(folder: Path, origin: str) -> None:
+    """Writes down what the folder's clips are of. ValueError if they are of something else."""
+    held, said = any(folder.glob("clips-*.npy")), folder / "origin.txt"  # in this order: another process may be writing
+    if not held and not said.exists():
+        with new_file(said) as temporary:
+            temporary.write_text(origin, encoding="utf-8")
+    there = said.read_text(encoding="utf-8") if said.exists() else "what an older version did not write down"
+    if there != origin:
+        raise ValueError(f"{folder} holds clips of {there}, not of {origin}: train into another folder (-o)")
 
 
 def _path(folder: Path, number: int) -> Path:

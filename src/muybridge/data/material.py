@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -10,11 +12,11 @@ import numpy as np
 from einops import rearrange
 from jaxtyping import Bool, UInt8
 
+from muybridge.conditioning.vocabulary import LONGEST_PROMPT, Vocabulary
 from muybridge.data.footage import Bucket, Footage
 from muybridge.data.sentences import COLOURS, SHAPES
 from muybridge.data.worlds import HELD_OUT, HELD_OUT_PAIRS
 from muybridge.simulation import VOCABULARY, simulate
-from muybridge.simulation.captions import words
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,16 @@ class Material(Protocol):
     """Clip `number` is the same whoever asks, in whatever process.
 
     name         says to people what it is
+    identity     tells it from any other material
     grammatical  captions are of the simulator's grammar, so what they name is known without looking
     classes      kinds of objects that are told apart; 0 where nobody knows what is seen
     """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
 
     @property
     def grammatical(self) -> bool: ...
@@ -68,6 +74,11 @@ class Material(Protocol):
         ...
 
 
+def origin_of(material: Material, shape: Shape) -> str:
+    """What clips are of: their material and their shape, in words that tell them from any others."""
+    return f"{material.identity}, {shape.frames} frames of {shape.width}x{shape.height} at {shape.fps:g} fps"
+
+
 @dataclass(frozen=True)
 class Simulated:
     """Tabletop worlds without what is held out; the number is the seed, and a class is a colour with a shape."""
@@ -75,6 +86,10 @@ class Simulated:
     name: str = "simulated tabletop worlds"
     grammatical: bool = True
     classes: int = len(COLOURS) * len(SHAPES)
+
+    @property
+    def identity(self) -> str:
+        return self.name
 
     def clip(self, number: int, shape: Shape) -> Seen:
         assert number < HELD_OUT, number
@@ -100,15 +115,43 @@ class Filmed:
     def name(self) -> str:
         return f"the clips in {self.folder.name}"
 
+    @property
+    def identity(self) -> str:
+        """Of videos and captions the names and sizes: the folder itself may be moved."""
+        videos = [path for path in self.folder.rglob("*") if path.suffix.lower() == ".mp4"]
+        files = [*videos, *(video.with_suffix(".txt") for video in videos), self.folder / "captions.jsonl"]
+        there = (file for file in files if file.is_file())
+        found = sorted(f"{file.relative_to(self.folder).as_posix()}\0{file.stat().st_size}\0" for file in there)
+        digest = hashlib.sha256("".join(found).encode("utf-8", "surrogateescape")).hexdigest()
+        return f"{self.name} ({digest[:12]})"
+
     def clip(self, number: int, shape: Shape) -> Seen:
-        footage = Footage(self.folder, [Bucket(shape.frames, shape.height, shape.width)], batch=1, fps=shape.fps)
-        rgb, file = footage.window(number)
+        rgb, file = _footage(self.folder, shape).window(number)
         step = np.abs(np.diff(rgb.astype(np.int16), axis=0, prepend=rgb[:1])).max(axis=-1)
         return Seen(rgb, step > CHANGE, file.captions, file.fps)
 
     def words(self) -> frozenset[str]:
         footage = Footage(self.folder, [Bucket(1, 16, 16)], batch=1, encode_text=lambda caption: [])
-        return frozenset(word for file in footage.files for caption in file.captions for word in words(caption))
+        split = Vocabulary.of(()).split
+        return frozenset(word for file in footage.files for caption in file.captions for word in split(caption))
+
+    def notes(self, shape: Shape) -> list[str]:
+        """A sentence for each file that has no clip of this shape, and for each caption that is not read to its end."""
+        footage, vocabulary = _footage(self.folder, shape), Vocabulary.of(())
+        short = [f"{path} is shorter than {shape.frames} frames: no such clip is of it" for path in footage.skipped]
+        long = [
+            f"{file.path} has a caption of {LONGEST_PROMPT + beyond} words: the first {LONGEST_PROMPT} are read"
+            for file in footage.files
+            for caption in file.captions
+            if (beyond := vocabulary.beyond(caption))
+        ]
+        return short + long
+
+
+@lru_cache(maxsize=16)
+def _footage(folder: Path, shape: Shape) -> Footage:
+    """The clips of a folder. Kept in each process, for every file is opened to be known."""
+    return Footage(folder, [Bucket(shape.frames, shape.height, shape.width)], batch=1, fps=shape.fps)
 
 
 CHANGE = 12

@@ -14,14 +14,17 @@ from muybridge.data.source import Source
 from muybridge.types import Batch
 
 
-class _Steps(Dataset[Batch]):
-    """A source, indexed by the step."""
+class _Steps(Dataset[Batch | ValueError]):
+    """A source, indexed by the step. A ValueError is handed on: raised here, it would come out with two tracebacks."""
 
     def __init__(self, source: Source, rank: int, world: int) -> None:
         self.source, self.rank, self.world = source, rank, world
 
-    def __getitem__(self, step: int) -> Batch:
-        return self.source.batch(step, self.rank, self.world)
+    def __getitem__(self, step: int) -> Batch | ValueError:
+        try:
+            return self.source.batch(step, self.rank, self.world)
+        except ValueError as error:
+            return ValueError(str(error))  # one that surely goes from process to process
 
 
 class _From:
@@ -53,7 +56,8 @@ class Prefetch:
 
     Steps are expected in order (one rank of one world); any other step is right too, but starts the workers anew. The
     workers have one torch thread each, end with this object (`with`, `close`) and, should this process be killed,
-    by themselves. What goes wrong in one of them is raised here with its traceback. `workers=0` computes inline.
+    by themselves. What goes wrong in one of them is raised here, with its traceback unless it is a ValueError, which
+    says all itself. `workers=0` computes inline.
 
     Processes are spawned: `source` has to be picklable, and a script needs its `if __name__ == "__main__"`.
     """
@@ -62,7 +66,7 @@ class Prefetch:
         if workers < 0 or depth < 1:
             raise ValueError(f"prefetching takes workers >= 0 and depth >= 1, not workers={workers}, depth={depth}")
         self.source, self.workers, self.depth = source, workers, depth
-        self._batches: Iterator[Batch] | None = None
+        self._batches: Iterator[Batch | ValueError] | None = None
         self._next: tuple[int, int, int] | None = None
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> Batch:
@@ -72,7 +76,10 @@ class Prefetch:
             self.close()
             self._batches = self._start(step, rank, world)
         self._next = (step + 1, rank, world)
-        return next(self._batches)
+        batch = next(self._batches)
+        if isinstance(batch, ValueError):
+            raise batch
+        return batch
 
     def close(self) -> None:
         """Ends the workers."""
@@ -89,7 +96,7 @@ class Prefetch:
     ) -> None:
         self.close()
 
-    def _start(self, step: int, rank: int, world: int) -> Iterator[Batch]:
+    def _start(self, step: int, rank: int, world: int) -> Iterator[Batch | ValueError]:
         return iter(
             DataLoader(
                 _Steps(self.source, rank, world),

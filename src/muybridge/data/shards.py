@@ -9,9 +9,9 @@ slices they need.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,10 @@ def cached_clips(folder: Path | str) -> int:
     return sum(len(shard.captions) for shard in read_index(Path(folder)))
 
 
-def write_shards(folder: Path | str, clips: Iterable[EncodedClip], origin: str = "", per_shard: int = 256) -> int:
-    """Appends `clips` to the cache in `folder`; returns how many it holds then.
+def write_shards(
+    folder: Path | str, clips: Iterable[EncodedClip], origin: str = "", per_shard: int = 256
+) -> Iterator[int]:
+    """Appends `clips` to the cache in `folder`; yields how many it holds, before the first shard and after each.
 
     To go on with an interrupted cache, pass the clips from number `cached_clips(folder)` on. `origin` says what made
     the latents (autoencoder and clips); a cache of another origin is a ValueError. A shard ends early where the shape
@@ -75,19 +77,16 @@ def write_shards(folder: Path | str, clips: Iterable[EncodedClip], origin: str =
     folder = Path(folder)
     shards = read_index(folder)
     if shards and shards[0].origin != origin:
-        raise ValueError(f"{folder} caches latents of {shards[0].origin!r}, not of {origin!r}: take another folder")
-    number = len(shards)
+        raise ValueError(
+            f"{folder} caches latents of {shards[0].origin!r}, not of {origin!r}: take another folder (-o)"
+        )
+    number, held = len(shards), sum(len(shard.captions) for shard in shards)
+    yield held
     for _, row in groupby(clips, key=lambda clip: (clip.latent.shape, clip.classes is None)):
-        waiting: list[EncodedClip] = []
-        for clip in row:
-            waiting.append(clip)
-            if len(waiting) == per_shard:
-                _write(folder / _name(number), waiting, origin)
-                number, waiting = number + 1, []
-        if waiting:
-            _write(folder / _name(number), waiting, origin)
-            number += 1
-    return cached_clips(folder)
+        while some := list(islice(row, per_shard)):
+            _write(folder / _name(number), some, origin)
+            number, held = number + 1, held + len(some)
+            yield held
 
 
 class Shards:

@@ -1,9 +1,9 @@
-"""The straight path between data and noise, and the ways to name a point on it.
+"""The straight path between data and noise, and the way back from a point on it.
 
     x_t = (1 - t) data + t noise        velocity = dx_t / dt = noise - data
 
-Of data, noise, velocity and x_t any two (and the level) give the others. Rectified flow: Liu et al., arXiv 2209.03003;
-Lipman et al., arXiv 2210.02747. Every function takes a level of any leading shape, see `expand_level`.
+Rectified flow: Liu et al., arXiv 2209.03003; Lipman et al., arXiv 2210.02747. Every function takes a level of any
+leading shape, see `expand_level`.
 """
 
 from __future__ import annotations
@@ -43,40 +43,3 @@ def data_from_velocity(
 ) -> Float[Tensor, "*x"]:
     """data = x_t - t v: the path of Liu et al. 2209.03003, solved for its clean end."""
     return x - expand_level(level, x) * velocity
-
-
-def noise_from_velocity(
-    x: Float[Tensor, "*x"], velocity: Float[Tensor, "*x"], level: Float[Tensor, "..."]
-) -> Float[Tensor, "*x"]:
-    """noise = x_t + (1 - t) v: the path of Liu et al. 2209.03003, solved for its noisy end."""
-    return x + (1 - expand_level(level, x)) * velocity
-
-
-def velocity_from_data(
-    x: Float[Tensor, "*x"], data: Float[Tensor, "*x"], level: Float[Tensor, "..."]
-) -> Float[Tensor, "*x"]:
-    """v = (x_t - data) / t, from Liu et al. 2209.03003, eq. 1. Undefined at t = 0: clean data tell no noise."""
-    return (x - data) / expand_level(level, x)
-
-
-def velocity_from_noise(
-    x: Float[Tensor, "*x"], noise: Float[Tensor, "*x"], level: Float[Tensor, "..."]
-) -> Float[Tensor, "*x"]:
-    """v = (noise - x_t) / (1 - t), from Liu et al. 2209.03003, eq. 1. Undefined at t = 1, where x_t is the noise."""
-    return (noise - x) / (1 - expand_level(level, x))
-
-
-def data_from_noise(
-    x: Float[Tensor, "*x"], noise: Float[Tensor, "*x"], level: Float[Tensor, "..."]
-) -> Float[Tensor, "*x"]:
-    """data = (x_t - t noise) / (1 - t), from Liu et al. 2209.03003, eq. 1. Undefined at t = 1."""
-    t = expand_level(level, x)
-    return (x - t * noise) / (1 - t)
-
-
-def noise_from_data(
-    x: Float[Tensor, "*x"], data: Float[Tensor, "*x"], level: Float[Tensor, "..."]
-) -> Float[Tensor, "*x"]:
-    """noise = (x_t - (1 - t) data) / t, from Liu et al. 2209.03003, eq. 1. Undefined at t = 0."""
-    t = expand_level(level, x)
-    return (x - (1 - t) * data) / t

@@ -6,8 +6,6 @@ Sampling: a grid of times from 1 to 0, spread over the frames that are to be mad
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -22,21 +20,6 @@ def shift_times(times: Float[Tensor, "*n"], shift: float) -> Float[Tensor, "*n"]
     """t' = s t / (1 + (s - 1) t): the resolution shift of Esser et al. 2403.03206, §5.3.2 eq. 23. s > 1: noisier."""
     assert shift > 0, f"shift {shift} is not positive"
     return times / (times + (1 - times) / shift)  # the same, and exact at both ends
-
-
-def unshift_times(times: Float[Tensor, "*n"], shift: float) -> Float[Tensor, "*n"]:
-    """t = t' / (s - (s - 1) t'): the inverse of `shift_times`, Esser et al. 2403.03206 eq. 23 with 1 / s for s."""
-    return shift_times(times, 1 / shift)
-
-
-def shift_for_tokens(tokens: int, reference: int, shift: float = 1.0) -> float:
-    """s' = s sqrt(m / n): keeps the signal-to-noise ratio of a whole clip, Esser et al. 2403.03206, §5.3.2 eq. 23.
-
-    A model that was right with `shift` on clips of `reference` tokens wants s' on clips of `tokens`.
-    """
-    assert tokens > 0, f"{tokens} tokens"
-    assert reference > 0, f"{reference} reference tokens"
-    return shift * math.sqrt(tokens / reference)
 
 
 def time_grid(steps: int, shift: float = 1.0, dtype: torch.dtype = torch.float32) -> Float[Tensor, " {steps}+1"]:

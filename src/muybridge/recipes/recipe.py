@@ -76,9 +76,9 @@ class FlowStage:
 
 @dataclass(frozen=True)
 class WitnessStage:
-    """The witness learns from `batch` of the first portion's clips a step what stands in a picture and what is named.
+    """The witness learns from `batch` first frames a step what stands in a picture and what is named.
 
-    It is `width` wide and `blocks` deep.
+    They are those of stills and of clips, in turns. It is `width` wide and `blocks` deep.
     """
 
     training: TrainSettings

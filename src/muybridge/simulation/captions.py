@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
@@ -87,15 +86,6 @@ def describe(seed: int, without: Pairs = frozenset()) -> tuple[tuple[str, ...], 
     """
     world = sample_world(seed, without=without)
     return captions(world, intended(world)), facts(world)
-
-
-def mentioned(text: str) -> tuple[Fact, ...]:
-    """The objects that a text names by colour, each once, in the order of their first mention."""
-    found: dict[tuple[str, str], Fact] = {}
-    for size, colour, shape in re.findall(_NAME, text.lower()):
-        fact = Fact(_COLOUR_OF[colour], _SHAPE_OF[shape], _SIZE_OF[size.strip()] if size else None)
-        found.setdefault((_COLOUR_OF[colour], _SHAPE_OF[shape]), fact)
-    return tuple(found.values())
 
 
 def facts(world: World) -> tuple[Fact, ...]:
@@ -278,11 +268,3 @@ def _vocabulary() -> frozenset[str]:
 
 VOCABULARY: frozenset[str] = _vocabulary()
 """Every word that the grammar can say."""
-
-
-def _meanings(table: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    return {word: meaning for meaning, options in table.items() for word in options}
-
-
-_SIZE_OF, _COLOUR_OF, _SHAPE_OF = _meanings(SIZE_WORDS), _meanings(COLOUR_WORDS), _meanings(SHAPE_WORDS)
-_NAME = rf"\b(?:({'|'.join(_SIZE_OF)}) )?({'|'.join(_COLOUR_OF)}) ({'|'.join(_SHAPE_OF)})\b"

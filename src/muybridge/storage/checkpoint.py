@@ -111,7 +111,9 @@ def save(
 
 
 def load(path_or_name: AnyPath) -> Checkpoint:
-    """Open a checkpoint: a folder, the name of a bundled one, or "org/name" on the Hugging Face hub (fetched once).
+    """Open a checkpoint: the name of a bundled one, a folder, or "org/name" on the Hugging Face hub (fetched once).
+
+    A folder that has the name of a bundled one is "./name", or a Path.
 
     The weights are checked here (their headers and lengths) and read when asked for. ValueError, with the mend, if
     there is no such checkpoint, it is damaged, of another program, or of a newer format.
@@ -133,6 +135,11 @@ def bundled() -> list[str]:
     """Names of the checkpoints that come with the package."""
     weights = Path(str(resources.files("muybridge"))) / "weights"
     return sorted(config.parent.name for config in weights.glob(f"*/{_CONFIG}"))
+
+
+def is_bundled(path_or_name: AnyPath) -> bool:
+    """Whether a bundled checkpoint is meant: its bare name, whatever folders there are."""
+    return isinstance(path_or_name, str) and path_or_name in bundled()
 
 
 def load_into(module: nn.Module, tensors: Tensors, what: str, assign: bool = False) -> None:
@@ -215,15 +222,15 @@ def _damaged(path: AnyPath, error: Exception) -> ValueError:
 
 
 def _find(path_or_name: AnyPath) -> Path:
-    """The folder that is meant: on disk, bundled, or fetched from the hub."""
+    """The folder that is meant: bundled, on disk, or fetched from the hub."""
     name = str(path_or_name)
+    if is_bundled(path_or_name):
+        return Path(str(resources.files("muybridge"))) / "weights" / name
     folder = standing(path_or_name)
     if os.path.isdir(folder):
         return folder
     if os.path.isfile(folder):
         raise ValueError(f"{name} is a file, and a checkpoint is a folder: give the folder it lies in")
-    if name in bundled():
-        return Path(str(resources.files("muybridge"))) / "weights" / name
     if is_hub_name(name):
         return fetched(name, ["*.json", f"*{_WEIGHTS}", _CARD])
     known = ", ".join(bundled()) or "none"

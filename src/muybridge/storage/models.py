@@ -146,7 +146,8 @@ def _checked(found: checkpoint.Checkpoint) -> Mapping[str, Any]:
     missing += [f"{part!r} in config.json" for part in (*PARTS, "sampling", "trained") if part not in found.config]
     if not missing:
         trained = found.config["trained"]
-        numbers = {key for key, value in trained.items() if isinstance(value, int | float)}
+        said = trained.items() if isinstance(trained, dict) else ()
+        numbers = {key for key, value in said if isinstance(value, int | float)}
         missing = [f"the number {key!r} in config.json" for key in sorted(TRAINED - numbers)]
     if missing:
         raise ValueError(f"the checkpoint {found.folder} lacks {', '.join(missing)}: copy or download it again, whole")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from muybridge.storage.atomic import AnyPath, standing
-from muybridge.storage.checkpoint import bundled, check_header, fetched, is_hub_name
+from muybridge.storage.checkpoint import check_header, fetched, is_bundled, is_hub_name
 
 INDEX = "model_index.json"
 OURS = "MuybridgePipeline"
@@ -75,9 +75,11 @@ def find(path_or_name: AnyPath, allow_pickle: bool = False, without: Sequence[st
     pickled weights where `allow_pickle` is not set.
     """
     name, folder = str(path_or_name), standing(path_or_name)
+    if is_bundled(path_or_name):
+        return None
     if os.path.isdir(folder):
         return opened(folder, allow_pickle, without) if (folder / INDEX).is_file() else None
-    if os.path.exists(folder) or name in bundled() or not is_hub_name(name):
+    if os.path.exists(folder) or not is_hub_name(name):
         return None
     if not (fetched(name, [INDEX]) / INDEX).is_file():
         return None

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from muybridge.storage.atomic import new_file
 from muybridge.types import Metrics
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ class Board:
 
     def sheet(self, step: int, image: UInt8[np.ndarray, "h w 3"]) -> None:
         path = self.folder / "samples" / f"step-{step:07d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(path)
+        with new_file(path) as temporary:
+            Image.fromarray(image).save(temporary, "PNG")
         if self._writer is not None:
             self._writer.add_image("samples", image, step, dataformats="HWC")
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -19,6 +20,8 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from muybridge.types import device_of
+
 T = TypeVar("T")
 
 BUCKET_MB = 1024
@@ -28,6 +31,10 @@ SETTLING = 0.25
 """Seconds in which gloo's threads let go of the tensors of the last exchanges. They need Python's lock for it, nothing
 tells when they are done, and one that asks for it while Python ends, or while what they serve is freed, aborts or
 hangs the process."""
+
+
+PATIENCE = timedelta(days=30)
+"""How long a process waits in a collective: one of them encodes clips for hours. Should one die, torchrun ends all."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +64,17 @@ class Group:
 
 @contextmanager
 def joined(device: str | None = None) -> Iterator[Group]:
-    """The group of this process: torchrun's, or itself alone. `device` is "cpu" or "cuda"; None takes what there is."""
+    """The group of this process: torchrun's, or itself alone. `device` is "cpu" or "cuda"; None takes what there is.
+
+    ValueError for a device that is not there.
+    """
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if not dist.is_torchelastic_launched():
-        yield Group(device=torch.device(kind))
+        yield Group(device=device_of(kind))
         return
-    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        place = torch.device(kind, dist.get_node_local_rank()) if kind == "cuda" else torch.device(kind)
+        place = device_of(f"cuda:{dist.get_node_local_rank()}" if kind == "cuda" else kind)
         if kind == "cuda":
             torch.cuda.set_device(place)
         yield Group(dist.get_rank(), dist.get_world_size(), place)

@@ -85,7 +85,7 @@ class Trainer:
 
         The state is saved now and then, at the end, at the time limit, when the iterator is closed, and on SIGINT and
         SIGTERM, which wait for the step to end and then raise KeyboardInterrupt or SystemExit. ValueError when the loss
-        is no longer a number. A training that has had its steps yields nothing.
+        or the gradient is no longer a number. A training that has had its steps yields nothing.
         """
         board = Board(self.folder, self.step) if self.group.rank == 0 else None
         with _signals() as pending, _closing(board):
@@ -159,11 +159,12 @@ class Trainer:
             raise
 
     def _check(self, metrics: Mapping[str, float], kept: int) -> None:
-        if not math.isfinite(metrics["loss"]):
-            raise ValueError(
-                f"the loss became {metrics['loss']} before step {self.step}: lower the learning rate or the clip norm; "
-                f"{self.folder} still holds the state of step {kept}"
-            )
+        for what, value in (("loss", metrics["loss"]), ("gradient", metrics["gradient_norm"])):
+            if not math.isfinite(value):
+                raise ValueError(
+                    f"the {what} became {value} before step {self.step}: lower the learning rate or the clip norm; "
+                    f"{self.folder} still holds the state of step {kept}"
+                )
 
     def _sample(self, board: Board | None) -> None:
         if self.on_sample is None or not self.settings.sample_every or self.step % self.settings.sample_every:
