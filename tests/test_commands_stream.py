@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from tiny_checkpoint import build_causal_model, child_environment
 from muybridge.cli import obey
 from muybridge.commands.generate import Wish, unread
 from muybridge.commands.stream import SHOWN, Sheet, cut, made_of
-from muybridge.generate import load
+from muybridge.engines.engine import Engine
+from muybridge.engines.kinds import CLIP, eager
+from muybridge.generate import Model, load
 from muybridge.sampler import Settings
 from muybridge.storage.provenance import from_metadata
 from muybridge.storage.video import read_mp4
@@ -46,7 +49,9 @@ def test_so_many_seconds_and_the_command_that_makes_them_again(
     assert first.fps == 15
     assert Path("a.png").exists()
     assert from_metadata(first.metadata).stream
-    assert "17 frames of 48x32" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "17 frames of 48x32" in out
+    assert out.endswith("frames a second), torch\n")
     assert obey(["inspect", "a.mp4"]) == 0
     again = shlex.split(capsys.readouterr().out)
     assert "--stream" in again
@@ -95,6 +100,25 @@ def test_a_model_that_looks_ahead_streams_too(tiny_model: Path, tmp_path: Path) 
     out = tmp_path / "a.mp4"
     assert obey(["generate", PROMPT, "--stream", "--seconds", "1.2", "--model", str(tiny_model), "-o", str(out)]) == 0
     assert len(read_mp4(out).frames) == 17
+
+
+def test_an_engine_runs_the_windows_of_a_model_that_looks_ahead(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Sequence[str]] = []
+
+    def made(model: Model, kind: str, folder: Path | None, threads: int, names: Sequence[str]) -> Engine:
+        asked.append(names)
+        whole = eager(model)
+        parts = {name: whole.parts[name] for name in names}
+        return Engine(kind, parts, {name: whole.functions[name] for name in names})
+
+    monkeypatch.setattr("muybridge.engines.choice.kind_of", lambda asked, dtype: asked)
+    monkeypatch.setattr("muybridge.engines.choice.make", made)
+    words = ["generate", PROMPT, "--stream", "--seconds", "1.2", "--model", str(tiny_model), "--engine", "abacus"]
+    assert obey([*words, "-o", str(tmp_path / "a.mp4")]) == 0
+    assert asked == [CLIP]
+    assert capsys.readouterr().out.endswith("frames a second), abacus\n")
 
 
 @pytest.mark.parametrize("length", [1, 2, 9, 10, 18, 19, 100, 1000])

@@ -17,7 +17,7 @@ from muybridge.commands.given import Given, filled
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of, size_of
 from muybridge.commands.progress import Bar
 from muybridge.conditioning.vocabulary import LONGEST_PROMPT
-from muybridge.engines.kinds import CLIP, TORCH
+from muybridge.engines.kinds import CLIP, TORCH, of_a_stream
 from muybridge.generate import Clip, Model, load
 from muybridge.sampler.sample import Settings
 from muybridge.storage import checkpoint, credentials
@@ -209,12 +209,12 @@ def take_engine(
     asked: str | None,
     settings: Settings,
     notes: Console,
-    names: Sequence[str] = CLIP,
+    stream: bool = False,
     threads: int | None = None,
 ) -> None:
     """Has the model run by the engine asked for; by default by what `--engine auto` found best here earlier.
 
-    names    of the parts that it has to run
+    stream   whether it is to run the model's streams, not its clips
     threads  that each of them may take; as torch has them unless said
     """
     others = isinstance(model, OpenModel)
@@ -234,7 +234,7 @@ def take_engine(
             settings,
             hear=lambda engine: status.update(f"trying {model.name} with {engine}, once"),
             threads=threads,
-            names=names,
+            names=of_a_stream(model) if stream else CLIP,
         )
 
 

@@ -20,6 +20,7 @@ from muybridge.commands.generate import (
     condition_of,
     frames_of,
     opened,
+    ran_on,
     settings_of,
     signer_of,
     take_engine,
@@ -29,7 +30,6 @@ from muybridge.commands.generate import (
 )
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of
 from muybridge.commands.progress import WIDEST, picture
-from muybridge.engines.kinds import STREAM
 from muybridge.storage import watermark
 from muybridge.storage.provenance import Provenance, to_metadata, to_plain_metadata
 from muybridge.storage.publish import marked, sign
@@ -52,7 +52,7 @@ def run(wish: Wish) -> None:
     endless = replace(wish, seconds=None)
     condition, settings = condition_of(endless, model), settings_of(wish, model.settings)
     half = max(1, torch.get_num_threads() // 2)  # the transformer and the decoder work side by side
-    take_engine(model, wish.engine, settings, notes, STREAM, half)
+    take_engine(model, wish.engine, settings, notes, stream=True, threads=half)
     still = None if wish.image is None else wish.image.read_bytes()
     stream = model.stream(condition, seed, settings, pipelined=True)
     length = 0 if wish.seconds is None else frames_of(wish.seconds, condition.fps)
@@ -90,7 +90,8 @@ def run(wish: Wish) -> None:
     print(f"model          {model.name} ({model.hash}), seed {seed}")
     print(f"provenance     {told(made, wish, signer)}")
     what = f"{count} frames of {condition.width}x{condition.height} at {condition.fps:g} fps"
-    print(f"made           {what}, {settings.steps} steps, in {seconds:.1f} s ({count / seconds:.1f} frames a second)")
+    speed = f"{seconds:.1f} s ({count / seconds:.1f} frames a second)"
+    print(f"made           {what}, {settings.steps} steps, in {speed}, {ran_on(model)}")
 
 
 def made_of(wish: Wish, plain: Provenance) -> Provenance:

@@ -51,6 +51,11 @@ class Runnable(Protocol):
     settings: Settings
 
 
+def of_a_stream(model: Runnable) -> tuple[str, ...]:
+    """The parts that take the time of a model's stream: where frames look ahead, it is made of clips, its windows."""
+    return STREAM if model.transformer.config.causal else CLIP
+
+
 def default_folder() -> Path:
     """Where graphs, what was compiled and what was found fastest are kept: ~/.cache/muybridge/engines."""
     try:
