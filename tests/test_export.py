@@ -17,9 +17,10 @@ from tiny_models import autoencoder, text_encoder, transformer
 from muybridge.cli import obey
 from muybridge.commands.export import clip_psnr
 from muybridge.engines.engine import Engine
-from muybridge.engines.export import difference
+from muybridge.engines.export import config_of, difference
 from muybridge.engines.kinds import eager
 from muybridge.engines.parts import Part, parts_of
+from muybridge.engines.readme import readme
 from muybridge.engines.weights import in_int8
 from muybridge.generate import load
 from muybridge.transformer.model import TransformerConfig
@@ -122,6 +123,19 @@ def test_clips_that_are_compared_are_of_one_scene(tmp_path: Path) -> None:
     model = load(build_drafting_model(tmp_path / "drafting"), device="cpu", dtype=torch.float32)
     condition = Condition("a red ball", frames=9, height=32, width=48)
     assert clip_psnr(model, eager(model), condition, Console(quiet=True)) > 60
+
+
+def test_the_folder_says_all_that_its_sampler_does(tmp_path: Path, tiny_model: Path) -> None:
+    """Every input and output of its graphs, and what decides between drafts; of what it has not, nothing."""
+    for folder, drafts in ((build_drafting_model(tmp_path / "drafting"), True), (tiny_model, False)):
+        model = load(folder, device="cpu")
+        found = parts_of(model.text, model.transformer, model.autoencoder, model.witness)
+        page = readme(config_of(model, found, "onnx", "fp32", SIZES, []))
+        table, text = page.split("## From a sentence to frames")
+        assert ("known (batch, frames)" in table, "`witness.onnx`" in table, "## Drafts" in text) == (drafts,) * 3
+        if drafts:
+            assert all(f"`{name}`" in text for name in ("known", *found["witness"].outputs))
+        assert "{" not in page
 
 
 @pytest.mark.slow
