@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from tiny_checkpoint import build_causal_model, child_environment
 
 from muybridge.cli import obey
-from muybridge.commands.generate import Wish, unread
+from muybridge.commands.generate import Wish, unread, warnings
 from muybridge.commands.stream import SHOWN, Sheet, cut, made_of
 from muybridge.engines.engine import Engine
 from muybridge.engines.kinds import CLIP, eager
@@ -145,6 +145,19 @@ def test_a_negative_prompt_that_nothing_reads_is_said() -> None:
     assert "not read" in unread(wish, Settings(guidance=1))[0]
     assert unread(wish, Settings(guidance=2)) == []
     assert unread(Wish(PROMPT), Settings(guidance=1)) == []
+
+
+def test_a_solver_that_asks_for_what_was_not_learnt_is_said(causal: Path, tiny_model: Path) -> None:
+    """Of a model that jumps; what `inspect` prints names its own."""
+    jumps, plain = load(causal), load(tiny_model)
+    condition = Condition(PROMPT, frames=9, height=32, width=48)
+    assert "not the velocities that heun asks for" in warnings(Wish(PROMPT, solver="heun"), condition, jumps)[0]
+    for wish, model in (
+        (Wish(PROMPT), jumps),
+        (Wish(PROMPT, solver="jump"), jumps),
+        (Wish(PROMPT, solver="heun"), plain),
+    ):
+        assert warnings(wish, condition, model) == []
 
 
 def test_a_stream_says_before_it_begins_whether_it_is_marked(causal: Path) -> None:

@@ -19,7 +19,7 @@ from muybridge.commands.progress import Bar
 from muybridge.conditioning.vocabulary import LONGEST_PROMPT
 from muybridge.engines.kinds import CLIP, TORCH, of_a_stream
 from muybridge.generate import Clip, Model, load
-from muybridge.sampler.sample import Settings
+from muybridge.sampler.sample import JUMP, Settings
 from muybridge.storage import checkpoint, credentials
 from muybridge.storage.credentials import Credentials
 from muybridge.storage.pipelines import INDEX
@@ -315,6 +315,10 @@ def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
     if wish.seconds is not None and abs(condition.frames / condition.fps - wish.seconds) > 0.5 / condition.fps:
         playing = condition.frames / condition.fps
         found.append(f"clips have 1 + 4k frames: making {condition.frames}, which play {playing:.2f} s")
+    if model.transformer.config.spans and wish.solver not in (None, JUMP):
+        found.append(
+            f"{name} learnt where its steps lead, not the velocities that {wish.solver} asks for: jump is its own"
+        )
     if condition.prefix is not None:
         found += model.doubts(condition.prefix[0])
     return found
