@@ -254,6 +254,17 @@ def test_a_missing_engine_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         kind_of("openvino", torch.float32)
 
 
+def test_a_part_of_a_missing_package_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(**options: object) -> None:
+        raise ModuleNotFoundError("No module named 'onnxscript.ir'", name="onnxscript.ir")
+
+    monkeypatch.setattr("muybridge.cli.app.cli", missing)
+    assert obey(["export", "nano"]) == 2
+    assert "onnxscript.ir is not installed: pip install 'muybridge[fast-cpu]'" in capsys.readouterr().err
+
+
 def test_what_was_remembered_and_is_damaged_counts_for_nothing(model: muybridge.Model, tmp_path: Path) -> None:
     file = home_of(model, tmp_path) / "trials-float32.json"
     file.parent.mkdir(parents=True)

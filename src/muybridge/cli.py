@@ -353,7 +353,7 @@ def export(
     size: str = "",
     seconds: float | None = None,
 ) -> None:
-    """Write a model as graphs for other runtimes: four files, and a README that says how to make clips with them.
+    """Write a model as graphs for other runtimes, and a README that says how to make clips with them.
 
     The graphs take any size and length. What was written is run and compared with the original, part by part and over
     a whole clip, and the differences are printed. --format diffusers writes a folder that diffusers opens instead.
@@ -527,9 +527,10 @@ def obey(words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return 141
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in _EXTRAS:
+        package = (error.name or "").split(".")[0]
+        if package not in _EXTRAS:
             raise
-        return _stopped(2, f"{error.name} is not installed: pip install 'muybridge[{_EXTRAS[error.name or '']}]'")
+        return _stopped(2, f"{error.name} is not installed: pip install 'muybridge[{_EXTRAS[package]}]'")
     except (ValueError, OSError, MemoryError) as error:
         return _stopped(2, f"{error}" if not isinstance(error, MemoryError) else "out of memory: make it smaller")
     return 0
