@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tiny_checkpoint import build_causal_model, child_environment
 from muybridge.cli import obey
 from muybridge.commands.generate import Wish, unread, warnings
 from muybridge.commands.stream import SHOWN, Sheet, cut, made_of
+from muybridge.commands.typed import MOST, Typed, source
 from muybridge.engines.engine import Engine
 from muybridge.engines.kinds import CLIP, eager
 from muybridge.generate import Model, load
@@ -32,6 +34,15 @@ PROMPT = "a small red ball rolls"
 @pytest.fixture(scope="module")
 def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_causal_model(tmp_path_factory.mktemp("models") / "causal")
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A pipe into standard input."""
+    end, begin = os.pipe()
+    with os.fdopen(end) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        yield begin
 
 
 def frame(number: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -63,13 +74,16 @@ def test_ctrl_c_leaves_a_whole_clip(causal: Path, tmp_path: Path) -> None:
     output = tmp_path / "endless.mp4"
     command = [sys.executable, "-m", "muybridge.cli", "generate", PROMPT, "--stream"]
     command += ["--model", str(causal), "--seed", "3", "-o", str(output)]
-    with subprocess.Popen(command, env=child_environment(), stdout=subprocess.PIPE, text=True) as process:
+    silent, kept = os.pipe()  # somebody who could type, and does not
+    with subprocess.Popen(command, env=child_environment(), stdin=silent, stdout=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
         while not list(tmp_path.glob(".*")) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)  # until the file is begun
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
+    os.close(silent)
+    os.close(kept)
     assert process.returncode == 0, out
     clip = read_mp4(output)
     made = from_metadata(clip.metadata)
@@ -77,6 +91,57 @@ def test_ctrl_c_leaves_a_whole_clip(causal: Path, tmp_path: Path) -> None:
     assert len(clip.frames) % 4 == 1
     assert (made.stream, made.frames) == (True, 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["endless.mp4", "endless.png"]
+
+
+@pytest.mark.parametrize("looks_ahead", [False, True])
+def test_what_comes_through_a_pipe_is_the_prompt_from_then_on(
+    looks_ahead: bool, causal: Path, tiny_model: Path, tmp_path: Path, sent: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said beforehand, and words that were never seen are said, too; the end of the pipe ends nothing."""
+    words = ["generate", PROMPT, "--stream", "--seconds", "2.2", "--model", str(tiny_model if looks_ahead else causal)]
+    assert obey([*words, "--seed", "3", "-o", str(tmp_path / "a.mp4")]) == 0
+    out, err = capsys.readouterr()
+    following = "window" if looks_ahead else "frame"
+    assert err == f"note: a line typed here is the prompt from the next {following} on; Ctrl-C ends the clip\n"
+    assert "prompt  " not in out
+    os.write(sent, b"\na zebra\n\n\xff\n")
+    os.write(sent, b"a blue box and a zebra")
+    os.close(sent)
+    assert obey([*words, "--seed", "3", "-o", str(tmp_path / "b.mp4")]) == 0
+    out, err = capsys.readouterr()
+    assert "after 0.1 s" not in err
+    assert "asked for after 0.3 s: a blue box and a zebra\n" in err
+    assert "the prompt holds what is no text" in err
+    assert "'zebra'" in err
+    assert "changed once" in out
+    one, other = (read_mp4(tmp_path / name).frames for name in ("a.mp4", "b.mp4"))
+    assert len(one) == len(other) == 33
+    np.testing.assert_array_equal(one[0], other[0])
+    assert np.abs(one[-1].astype(int) - other[-1]).max() > 8
+
+
+def test_lines_that_come_are_read_and_not_waited_for() -> None:
+    end, begin = os.pipe()
+    lines = Typed(end)
+    assert (bool(lines), lines.newest()) == (True, "")
+    for came, newest in ((b"one\n \ntwo\nthr", "two"), (b"ee\n", "three"), (b"\n\n", ""), (b"x" * MOST, "")):
+        os.write(begin, came)
+        assert lines.newest() == newest
+    os.write(begin, b"y" * MOST)
+    assert lines.newest() == ""
+    os.write(begin, b"\nthe end")
+    os.close(begin)
+    assert lines.newest() == "x" * MOST
+    assert (lines.newest(), bool(lines)) == ("the end", False)
+    assert (lines.newest(), Typed(None).newest()) == ("", "")
+    os.close(end)
+
+
+def test_a_file_is_no_place_to_wait_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/null").open() as nothing, Path(__file__).open() as file:
+        for stdin in (nothing, file, None):
+            monkeypatch.setattr("sys.stdin", stdin)
+            assert source() is None
 
 
 @pytest.mark.parametrize(

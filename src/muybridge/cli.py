@@ -114,7 +114,8 @@ def generate(
         context_noise: Noise level, 0 to 1, that given frames are blurred with.
         drafts: First frames to draw at most, until one shows what was asked; the clip goes on from it. 0 is none.
         draft_steps: Steps from noise to such a first frame.
-        stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds.
+        stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds. A line that is typed
+            meanwhile, or comes through a pipe, is the prompt from then on: what is seen, what moves, the camera.
         watermark: Hide in the pixels that Muybridge made them; invisible, and it survives compression.
         sign: Sign the files (Content Credentials, C2PA).
         disclose: Write the prompt and the settings into the files.

@@ -304,7 +304,7 @@ def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
     name = Path(model.name).name
     if isinstance(model, OpenModel):
         return []
-    found = [*_words("prompt", condition.prompt, model), *_words("negative prompt", condition.negative, model)]
+    found = [*words("prompt", condition.prompt, model), *words("negative prompt", condition.negative, model)]
     trained = model.config["trained"]
     if (condition.width, condition.height) != (trained["width"], trained["height"]):
         found.append(f"{name} learnt from {trained['width']}x{trained['height']} only: this size may look odd")
@@ -331,7 +331,7 @@ def unread(wish: Wish, settings: Settings) -> list[str]:
     return ["guidance is 1, so the negative prompt is not read: take another guidance, if the model can"]
 
 
-def _words(what: str, text: str, model: Model) -> Sequence[str]:
+def words(what: str, text: str, model: Model) -> Sequence[str]:
     """What is not read of a text, or not understood."""
     name, known = Path(model.name).name, len(model.vocabulary.ids(text))
     unknown = model.vocabulary.unknown(text)
