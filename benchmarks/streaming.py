@@ -26,6 +26,7 @@ from muybridge.engines.kinds import TORCH, make, of_a_stream, present
 PROMPT = "a small red ball rolls behind a tall blue box"
 NOTES = (
     "frames/s: by the clock on the wall, once the window is full; times: those of PyTorch in turn, same size",
+    "where frames look ahead they come a window at a time: --seconds has to be that of several",
     "ms of a frame: of all processors, watermark and MP4 not included; 1000 / ms: what one idle core holds in turn",
     "first frame: from the request to its pixels, nothing to compile any more; least of several; and of all processors",
     "MiB: of the process, when the stream's window was full and when its seconds were over",
