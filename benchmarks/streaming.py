@@ -1,6 +1,6 @@
-"""Streams of a causal model by every engine, in turn and pipelined: frames a second, first frame, memory, in one run.
+"""Streams of a model by every engine, in turn and pipelined: frames a second, first frame, memory, in one run.
 
-    python benchmarks/streaming.py --model FOLDER [--seconds 10] [--sizes 128 256] [--engines torch openvino-bf16]
+    python benchmarks/streaming.py [--model FOLDER] [--seconds 10] [--sizes 128 256] [--engines torch openvino-bf16]
 
 One stream after the other, each alone. Beside what the clock on the wall says stands what the processors spent: on a
 busy machine that says what an idle one could do.
@@ -21,11 +21,12 @@ from measuring import machine, report
 from rich.table import Table
 
 import muybridge
-from muybridge.engines.kinds import STREAM, TORCH, make, present
+from muybridge.engines.kinds import TORCH, make, of_a_stream, present
 
 PROMPT = "a small red ball rolls behind a tall blue box"
 NOTES = (
     "frames/s: by the clock on the wall, once the window is full; times: those of PyTorch in turn, same size",
+    "where frames look ahead they come a window at a time: --seconds has to be that of several",
     "ms of a frame: of all processors, watermark and MP4 not included; 1000 / ms: what one idle core holds in turn",
     "first frame: from the request to its pixels, nothing to compile any more; least of several; and of all processors",
     "MiB: of the process, when the stream's window was full and when its seconds were over",
@@ -79,7 +80,7 @@ def resident() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="nano-stream", help="a causal model: a bundled name or a folder")
+    parser.add_argument("--model", default="nano-fast", help="a bundled name or a folder")
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--engines", nargs="+", default=[TORCH, *present()])
     parser.add_argument("--seconds", type=float, default=10.0, help="of each stream, in all")
@@ -92,7 +93,7 @@ def main() -> None:
     for engine in options.engines:
         model = muybridge.load(options.model, device="cpu")
         if engine != TORCH:
-            model.engine = make(model, engine, options.folder, options.threads, STREAM)
+            model.engine = make(model, engine, options.folder, options.threads, of_a_stream(model))
         for size, pipelined in product(options.sizes, (False, True)):
             found.append(measured(model, engine, size, pipelined, options.seconds))
             print(f"{found[-1]}", file=sys.stderr, flush=True)

@@ -42,8 +42,9 @@ def test_drift(tiny_model: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.0.png", "figures.json"]
 
 
-def test_streaming(tmp_path: Path) -> None:
-    model = build_causal_model(tmp_path / "causal")
+@pytest.mark.parametrize("causal", [True, False])
+def test_streaming(causal: bool, tiny_model: Path, tmp_path: Path) -> None:
+    model = build_causal_model(tmp_path / "causal") if causal else tiny_model
     options = ["--model", str(model), "--sizes", "32", "--engines", "torch", "--seconds", "0.2"]
     found = figures("streaming.py", *options, folder=tmp_path)
     assert [one["pipelined"] for one in found["streams"]] == [False, True]

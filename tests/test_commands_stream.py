@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,12 @@ from jaxtyping import UInt8
 from tiny_checkpoint import build_causal_model, child_environment
 
 from muybridge.cli import obey
-from muybridge.commands.generate import Wish, unread
+from muybridge.commands.generate import Wish, unread, warnings
 from muybridge.commands.stream import SHOWN, Sheet, cut, made_of
-from muybridge.generate import load
+from muybridge.commands.typed import MOST, Typed, source
+from muybridge.engines.engine import Engine
+from muybridge.engines.kinds import CLIP, eager
+from muybridge.generate import Model, load
 from muybridge.sampler import Settings
 from muybridge.storage.provenance import from_metadata
 from muybridge.storage.video import read_mp4
@@ -29,6 +34,15 @@ PROMPT = "a small red ball rolls"
 @pytest.fixture(scope="module")
 def causal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_causal_model(tmp_path_factory.mktemp("models") / "causal")
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A pipe into standard input."""
+    end, begin = os.pipe()
+    with os.fdopen(end) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        yield begin
 
 
 def frame(number: int) -> UInt8[np.ndarray, "h w 3"]:
@@ -46,7 +60,9 @@ def test_so_many_seconds_and_the_command_that_makes_them_again(
     assert first.fps == 15
     assert Path("a.png").exists()
     assert from_metadata(first.metadata).stream
-    assert "17 frames of 48x32" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "17 frames of 48x32" in out
+    assert out.endswith("frames a second), torch\n")
     assert obey(["inspect", "a.mp4"]) == 0
     again = shlex.split(capsys.readouterr().out)
     assert "--stream" in again
@@ -58,13 +74,16 @@ def test_ctrl_c_leaves_a_whole_clip(causal: Path, tmp_path: Path) -> None:
     output = tmp_path / "endless.mp4"
     command = [sys.executable, "-m", "muybridge.cli", "generate", PROMPT, "--stream"]
     command += ["--model", str(causal), "--seed", "3", "-o", str(output)]
-    with subprocess.Popen(command, env=child_environment(), stdout=subprocess.PIPE, text=True) as process:
+    silent, kept = os.pipe()  # somebody who could type, and does not
+    with subprocess.Popen(command, env=child_environment(), stdin=silent, stdout=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
         while not list(tmp_path.glob(".*")) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)  # until the file is begun
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
+    os.close(silent)
+    os.close(kept)
     assert process.returncode == 0, out
     clip = read_mp4(output)
     made = from_metadata(clip.metadata)
@@ -72,6 +91,57 @@ def test_ctrl_c_leaves_a_whole_clip(causal: Path, tmp_path: Path) -> None:
     assert len(clip.frames) % 4 == 1
     assert (made.stream, made.frames) == (True, 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["endless.mp4", "endless.png"]
+
+
+@pytest.mark.parametrize("looks_ahead", [False, True])
+def test_what_comes_through_a_pipe_is_the_prompt_from_then_on(
+    looks_ahead: bool, causal: Path, tiny_model: Path, tmp_path: Path, sent: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said beforehand, and words that were never seen are said, too; the end of the pipe ends nothing."""
+    words = ["generate", PROMPT, "--stream", "--seconds", "2.2", "--model", str(tiny_model if looks_ahead else causal)]
+    assert obey([*words, "--seed", "3", "-o", str(tmp_path / "a.mp4")]) == 0
+    out, err = capsys.readouterr()
+    following = "window" if looks_ahead else "frame"
+    assert err == f"note: a line typed here is the prompt from the next {following} on; Ctrl-C ends the clip\n"
+    assert "prompt  " not in out
+    os.write(sent, b"\na zebra\n\n\xff\n")
+    os.write(sent, b"a blue box and a zebra")
+    os.close(sent)
+    assert obey([*words, "--seed", "3", "-o", str(tmp_path / "b.mp4")]) == 0
+    out, err = capsys.readouterr()
+    assert "after 0.1 s" not in err
+    assert "asked for after 0.3 s: a blue box and a zebra\n" in err
+    assert "the prompt holds what is no text" in err
+    assert "'zebra'" in err
+    assert "changed once" in out
+    one, other = (read_mp4(tmp_path / name).frames for name in ("a.mp4", "b.mp4"))
+    assert len(one) == len(other) == 33
+    np.testing.assert_array_equal(one[0], other[0])
+    assert np.abs(one[-1].astype(int) - other[-1]).max() > 8
+
+
+def test_lines_that_come_are_read_and_not_waited_for() -> None:
+    end, begin = os.pipe()
+    lines = Typed(end)
+    assert (bool(lines), lines.newest()) == (True, "")
+    for came, newest in ((b"one\n \ntwo\nthr", "two"), (b"ee\n", "three"), (b"\n\n", ""), (b"x" * MOST, "")):
+        os.write(begin, came)
+        assert lines.newest() == newest
+    os.write(begin, b"y" * MOST)
+    assert lines.newest() == ""
+    os.write(begin, b"\nthe end")
+    os.close(begin)
+    assert lines.newest() == "x" * MOST
+    assert (lines.newest(), bool(lines)) == ("the end", False)
+    assert (lines.newest(), Typed(None).newest()) == ("", "")
+    os.close(end)
+
+
+def test_a_file_is_no_place_to_wait_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/null").open() as nothing, Path(__file__).open() as file:
+        for stdin in (nothing, file, None):
+            monkeypatch.setattr("sys.stdin", stdin)
+            assert source() is None
 
 
 @pytest.mark.parametrize(
@@ -95,6 +165,25 @@ def test_a_model_that_looks_ahead_streams_too(tiny_model: Path, tmp_path: Path) 
     out = tmp_path / "a.mp4"
     assert obey(["generate", PROMPT, "--stream", "--seconds", "1.2", "--model", str(tiny_model), "-o", str(out)]) == 0
     assert len(read_mp4(out).frames) == 17
+
+
+def test_an_engine_runs_the_windows_of_a_model_that_looks_ahead(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Sequence[str]] = []
+
+    def made(model: Model, kind: str, folder: Path | None, threads: int, names: Sequence[str]) -> Engine:
+        asked.append(names)
+        whole = eager(model)
+        parts = {name: whole.parts[name] for name in names}
+        return Engine(kind, parts, {name: whole.functions[name] for name in names})
+
+    monkeypatch.setattr("muybridge.engines.choice.kind_of", lambda asked, dtype: asked)
+    monkeypatch.setattr("muybridge.engines.choice.make", made)
+    words = ["generate", PROMPT, "--stream", "--seconds", "1.2", "--model", str(tiny_model), "--engine", "abacus"]
+    assert obey([*words, "-o", str(tmp_path / "a.mp4")]) == 0
+    assert asked == [CLIP]
+    assert capsys.readouterr().out.endswith("frames a second), abacus\n")
 
 
 @pytest.mark.parametrize("length", [1, 2, 9, 10, 18, 19, 100, 1000])
@@ -121,6 +210,19 @@ def test_a_negative_prompt_that_nothing_reads_is_said() -> None:
     assert "not read" in unread(wish, Settings(guidance=1))[0]
     assert unread(wish, Settings(guidance=2)) == []
     assert unread(Wish(PROMPT), Settings(guidance=1)) == []
+
+
+def test_a_solver_that_asks_for_what_was_not_learnt_is_said(causal: Path, tiny_model: Path) -> None:
+    """Of a model that jumps; what `inspect` prints names its own."""
+    jumps, plain = load(causal), load(tiny_model)
+    condition = Condition(PROMPT, frames=9, height=32, width=48)
+    assert "not the velocities that heun asks for" in warnings(Wish(PROMPT, solver="heun"), condition, jumps)[0]
+    for wish, model in (
+        (Wish(PROMPT), jumps),
+        (Wish(PROMPT, solver="jump"), jumps),
+        (Wish(PROMPT, solver="heun"), plain),
+    ):
+        assert warnings(wish, condition, model) == []
 
 
 def test_a_stream_says_before_it_begins_whether_it_is_marked(causal: Path) -> None:

@@ -78,6 +78,13 @@ def test_another_teacher_s_folder_is_refused(run: Path, tmp_path: Path) -> None:
         list(distil(find_student("tiny"), load(other, "cpu"), Simulated(), run, Group(), workers=0))
 
 
+def test_a_student_that_jumps_teaches_nobody(run: Path, tmp_path: Path) -> None:
+    """It never learnt the velocity of a moment, which is what students are taught."""
+    with pytest.raises(ValueError, match="take the model that it is a student of as --teacher"):
+        next(distil(find_student("tiny"), load(run / "model", "cpu"), Simulated(), tmp_path, Group(), workers=0))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_halving(tiny_model: Path, tmp_path: Path) -> None:
     """Every round learns from the one before, and the last takes one step of Euler's."""
     command = ["distill", "tiny-halved", "--teacher", str(tiny_model), "-o", str(tmp_path), "--workers", "0"]

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from tiny_checkpoint import child_environment
 
 import muybridge
 from muybridge.cli import obey
-from muybridge.engines import choice
+from muybridge.engines import choice, kinds
 from muybridge.engines.choice import LARGEST_ERROR, LEAST_PSNR, Trial, fastest, rehearse, remembered
-from muybridge.engines.kinds import KINDS, default_folder, kind_of, make, present
+from muybridge.engines.engine import Engine
+from muybridge.engines.kinds import KINDS, eager, home_of, kind_of, make, present
+from muybridge.engines.parts import Part
 from muybridge.storage.video import read_mp4
 
 PLAIN = ("transformer.model", "transformer.blocks", "transformer.rope", "tokenizer.autoencoder", "conditioning.text")
@@ -71,21 +74,67 @@ def test_int8_rounds_products_and_leaves_the_decoder(model: muybridge.Model, fol
     latent = whole.parts["decoder"].example({"batch": 1, "frames": 3, "height": 4, "width": 6})
     pixels, same = (engine.functions["decoder"](latent)[0] for engine in (around, rounded))
     assert torch.equal(pixels, same)
-    sizes = [(folder / model.hash / f"transformer{kind}.onnx").stat().st_size for kind in ("", "-int8")]
+    sizes = [(home_of(model, folder) / f"transformer{kind}.onnx").stat().st_size for kind in ("", "-int8")]
     assert sizes[1] < 0.8 * sizes[0]
 
 
 def test_a_rehearsal_is_remembered_for_this_machine_alone(
-    model: muybridge.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, model: muybridge.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And for what is multiplied in: who asks for float32 gets it."""
     if not present():
         pytest.skip("no engine is installed")
     trials = rehearse(model, folder)
-    assert [trial.engine for trial in trials] == ["torch", *present()]
-    assert all(trial.exact for trial in trials if trial.engine.endswith("f32"))
+    assert [trial.engine for trial in trials] == ["torch", *present(torch.float32)]
+    assert all(trial.exact for trial in trials)
     assert remembered(model, folder) == trials
-    monkeypatch.setattr(choice, "machine", lambda: "another")
+    coarse = muybridge.load(tiny_model, device="cpu", dtype=torch.bfloat16)
+    assert remembered(coarse, folder) == []
+    assert [trial.engine for trial in rehearse(coarse, folder)] == ["torch", *present()]
+    assert remembered(model, folder) == trials
+    monkeypatch.setattr(choice, "version", lambda package: "99")
     assert remembered(model, folder) == []
+
+
+def test_what_another_version_made_is_not_read(model: muybridge.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = home_of(model)
+    monkeypatch.setattr(kinds, "_code", lambda: "another")
+    assert home_of(model) != here
+
+
+def test_an_engine_that_fails_is_left_out(
+    model: muybridge.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(model: muybridge.Model, kind: str, folder: Path, names: Sequence[str]) -> Engine:
+        if kind == "broken":
+            raise RuntimeError("no such instruction\n at some line of C++")
+        return eager(model)
+
+    monkeypatch.setattr(choice, "present", lambda dtype=None: ["broken", "onnxruntime-f32"])
+    monkeypatch.setattr(choice, "KINDS", {"broken": "torch", "onnxruntime-f32": "torch"})
+    monkeypatch.setattr(choice, "make", made)
+    with pytest.warns(UserWarning, match=r"broken fails .* left out: no such instruction$"):
+        trials = rehearse(model, tmp_path)
+    assert [trial.engine for trial in trials] == ["torch", "onnxruntime-f32"]
+    assert remembered(model, tmp_path) == trials
+
+
+def test_a_damaged_graph_is_made_anew(model: muybridge.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Graph:
+        def SerializeToString(self) -> bytes:
+            return b"a graph"
+
+    made: list[Part] = []
+    monkeypatch.setattr("muybridge.engines.graphs.to_onnx", lambda part: made.append(part) or Graph())
+    part = eager(model).parts["decoder"]
+    file = kinds._graph(part, tmp_path)
+    assert kinds._graph(part, tmp_path) == file
+    assert (file.read_bytes(), len(made)) == (b"a graph", 1)
+    file.write_bytes(b"a grape")
+    assert kinds._graph(part, tmp_path).read_bytes() == b"a graph"
+    file.with_suffix(".sha256").unlink()
+    kinds._graph(part, tmp_path)
+    assert len(made) == 3
 
 
 def test_the_fastest_that_is_exact_enough_is_taken() -> None:
@@ -159,7 +208,7 @@ def test_inspect_makes_the_same_frames_again(
     if "onnxruntime-f32" not in present():
         pytest.skip("onnxruntime is not installed")
     make(model, "onnxruntime-f32", folder)
-    shutil.copytree(folder / model.hash, default_folder() / model.hash, dirs_exist_ok=True)  # else they are made anew
+    shutil.copytree(home_of(model, folder), home_of(model), dirs_exist_ok=True)  # else they are made anew
     monkeypatch.chdir(tmp_path)
     words = ["generate", PROMPT, "--model", str(tiny_model), "--engine", "onnxruntime", "--seed", "5", "-o", "a.mp4"]
     assert obey([*words, "--no-sign"]) == 0
@@ -205,9 +254,20 @@ def test_a_missing_engine_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         kind_of("openvino", torch.float32)
 
 
+def test_a_part_of_a_missing_package_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(**options: object) -> None:
+        raise ModuleNotFoundError("No module named 'onnxscript.ir'", name="onnxscript.ir")
+
+    monkeypatch.setattr("muybridge.cli.app.cli", missing)
+    assert obey(["export", "nano"]) == 2
+    assert "onnxscript.ir is not installed: pip install 'muybridge[fast-cpu]'" in capsys.readouterr().err
+
+
 def test_what_was_remembered_and_is_damaged_counts_for_nothing(model: muybridge.Model, tmp_path: Path) -> None:
-    file = tmp_path / model.hash / "trials.json"
-    file.parent.mkdir()
+    file = home_of(model, tmp_path) / "trials-float32.json"
+    file.parent.mkdir(parents=True)
     for text in ("", "[]", "{}", json.dumps({"machine": choice.machine(), "trials": [{"engine": "x"}]})):
         file.write_text(text, encoding="utf-8")
         assert remembered(model, tmp_path) == []

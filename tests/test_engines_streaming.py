@@ -15,7 +15,7 @@ from tiny_models import TRANSFORMER, autoencoder, text_encoder, transformer
 
 from muybridge.engines.engine import Engine
 from muybridge.engines.export import config_of, difference
-from muybridge.engines.kinds import KINDS, STREAM, eager, make, present
+from muybridge.engines.kinds import CLIP, KINDS, STREAM, eager, make, of_a_stream, present
 from muybridge.engines.parts import Part, parts_of
 from muybridge.engines.readme import readme
 from muybridge.engines.streaming import parts_of_a_stream
@@ -102,6 +102,17 @@ def test_streamed_frames_are_pytorchs(kind: str, model: Model, folder: Path) -> 
     assert len(set(sizes)) == 1
     error = np.abs(np.concatenate(found).astype(int) - wanted)
     assert error.mean() < 2 if kind.endswith(("bf16", "int8")) else error.max() <= 1
+
+
+def test_windows_are_clips(tiny_model: Path, model: Model) -> None:
+    """An engine of the parts that a stream asks for, and of no others."""
+    plain = load(tiny_model, device="cpu", dtype=torch.float32)
+    assert (of_a_stream(model), of_a_stream(plain)) == (STREAM, CLIP)
+    wanted = np.concatenate(list(islice(plain.stream(CONDITION, 7), 4)))
+    whole = eager(plain)
+    functions = {name: whole.functions[name] for name in of_a_stream(plain)}
+    plain.engine = Engine("eager", {name: whole.parts[name] for name in functions}, functions)
+    assert np.array_equal(np.concatenate(list(islice(plain.stream(CONDITION, 7), 4))), wanted)
 
 
 def test_new_words_reach_the_frames_to_come(model: Model) -> None:

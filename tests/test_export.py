@@ -10,15 +10,21 @@ import numpy as np
 import pytest
 import torch
 from checked import unchecked
+from rich.console import Console
+from tiny_checkpoint import build_drafting_model
 from tiny_models import autoencoder, text_encoder, transformer
 
 from muybridge.cli import obey
+from muybridge.commands.export import clip_psnr
 from muybridge.engines.engine import Engine
-from muybridge.engines.export import difference
+from muybridge.engines.export import config_of, difference
+from muybridge.engines.kinds import eager
 from muybridge.engines.parts import Part, parts_of
+from muybridge.engines.readme import readme
 from muybridge.engines.weights import in_int8
+from muybridge.generate import load
 from muybridge.transformer.model import TransformerConfig
-from muybridge.types import Streams
+from muybridge.types import Condition, Streams
 
 SIZES = {"batch": 1, "frames": 3, "height": 4, "width": 6, "words": 4}
 OTHERS = {"batch": 2, "frames": 1, "height": 6, "width": 2, "words": 1}
@@ -110,6 +116,26 @@ def test_fewer_bits_say_nearly_the_same(
 
     narrow = narrowed(onnx.load_from_string(graphs[name]), precision).SerializeToString()
     assert difference(parts[name], function(parts[name], narrow), SIZES).relative < error
+
+
+def test_clips_that_are_compared_are_of_one_scene(tmp_path: Path) -> None:
+    """Also where the model would draw drafts first, which an engine alone does not."""
+    model = load(build_drafting_model(tmp_path / "drafting"), device="cpu", dtype=torch.float32)
+    condition = Condition("a red ball", frames=9, height=32, width=48)
+    assert clip_psnr(model, eager(model), condition, Console(quiet=True)) > 60
+
+
+def test_the_folder_says_all_that_its_sampler_does(tmp_path: Path, tiny_model: Path) -> None:
+    """Every input and output of its graphs, and what decides between drafts; of what it has not, nothing."""
+    for folder, drafts in ((build_drafting_model(tmp_path / "drafting"), True), (tiny_model, False)):
+        model = load(folder, device="cpu")
+        found = parts_of(model.text, model.transformer, model.autoencoder, model.witness)
+        page = readme(config_of(model, found, "onnx", "fp32", SIZES, []))
+        table, text = page.split("## From a sentence to frames")
+        assert ("known (batch, frames)" in table, "`witness.onnx`" in table, "## Drafts" in text) == (drafts,) * 3
+        if drafts:
+            assert all(f"`{name}`" in text for name in ("known", *found["witness"].outputs))
+        assert "{" not in page
 
 
 @pytest.mark.slow

@@ -142,6 +142,27 @@ def test_the_prompt_may_change_while_it_runs(model: Model) -> None:
     assert other.prompt == "a blue box"
 
 
+def test_settings_may_change_while_it_runs(model: Model, tiny_model: Path) -> None:
+    """As the prompt may, whether frames are made one by one or window by window."""
+    for one, other, alike in (
+        (model.stream(CONDITION, 1), model.stream(CONDITION, 1), 1),
+        (*(load(tiny_model).stream(CONDITION, 1) for _ in range(2)), 3),
+    ):
+        for _ in range(alike):
+            assert np.array_equal(next(one), next(other))
+        before = other.settings
+        other.settings = replace(before, steps=5)
+        assert not np.array_equal(next(one), next(other))
+        with pytest.raises(ValueError, match="scheduler of its own"):
+            other.settings = replace(before, solver="own")
+        assert other.settings.steps == 5
+    plain = load(tiny_model).stream(CONDITION, 1)
+    plain.settings = replace(plain.settings, guidance=3)
+    running = model.stream(CONDITION, 1)
+    with pytest.raises(ValueError, match="a stream has it built in"):
+        running.settings = replace(running.settings, guidance=3, solver="euler")
+
+
 def test_pipelined_frames_are_those_made_in_turn(model: Model) -> None:
     in_turn = np.concatenate(list(islice(model.stream(CONDITION, 7), 5)))
     running = model.stream(CONDITION, 7, pipelined=True)

@@ -124,7 +124,8 @@ def generate(
         context_noise: Noise level, 0 to 1, that given frames are blurred with.
         drafts: First frames to draw at most, until one shows what was asked; the clip goes on from it. 0 is none.
         draft_steps: Steps from noise to such a first frame.
-        stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds.
+        stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds. A line that is typed
+            meanwhile, or comes through a pipe, is the prompt from then on: what is seen, what moves, the camera.
         watermark: Hide in the pixels that Muybridge made them; invisible, and it survives compression.
         sign: Sign the files (Content Credentials, C2PA).
         disclose: Write the prompt and the settings into the files.
@@ -363,7 +364,7 @@ def export(
     size: str = "",
     seconds: float | None = None,
 ) -> None:
-    """Write a model as graphs for other runtimes: four files, and a README that says how to make clips with them.
+    """Write a model as graphs for other runtimes, and a README that says how to make clips with them.
 
     The graphs take any size and length. What was written is run and compared with the original, part by part and over
     a whole clip, and the differences are printed. --format diffusers writes a folder that diffusers opens instead.
@@ -537,9 +538,10 @@ def obey(words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return 141
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in _EXTRAS:
+        package = (error.name or "").split(".")[0]
+        if package not in _EXTRAS:
             raise
-        return _stopped(2, f"{error.name} is not installed: pip install 'muybridge[{_EXTRAS[error.name or '']}]'")
+        return _stopped(2, f"{error.name} is not installed: pip install 'muybridge[{_EXTRAS[package]}]'")
     except MemoryError:
         return _stopped(2, OUT_OF_MEMORY)
     except (ValueError, OSError) as error:

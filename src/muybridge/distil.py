@@ -53,7 +53,14 @@ def distil(
     """All exercises in order; yields how far each is. At the end `folder`/model is a checkpoint that generates.
 
     `workers` processes make clips and batches ahead of time; 0 makes them here.
+
+    ValueError for a teacher that jumps: exercises ask for velocities of a moment, and it learnt those of steps alone.
     """
+    if teacher.transformer.config.spans:
+        raise ValueError(
+            f"{teacher.name} cannot teach, it learnt where its steps lead, not the velocity of a moment: "
+            "take the model that it is a student of as --teacher"
+        )
     shape = shape_of(teacher)
     cache = folder / f"latents-{shape.frames}"
     yield from cache_latents(cache, "clips", shape, recipe.clips, material, teacher.autoencoder, group, workers)

@@ -20,7 +20,7 @@ from muybridge.engines.engine import Engine
 from muybridge.sampler.ahead import ahead
 from muybridge.sampler.drafts import begun, drafted
 from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
-from muybridge.sampler.stream import stream
+from muybridge.sampler.stream import check_streamed, stream
 from muybridge.sampler.windows import windows
 from muybridge.storage import checkpoint, pipelines, singles
 from muybridge.storage.models import Networks, read_model
@@ -269,24 +269,24 @@ class Stream:
     """A clip while it is made: iterate for its frames, uint8 (t h w 3), as many at a time as a latent frame stands for.
 
     The first comes alone, then four at a time. A causal model makes its frames one by one; others make them window by
-    window. `prompt` may be set at any time, and what is made from then on follows it; if the stream is pipelined, what
-    is begun already does not, so its frames then depend on when that was. What is remembered does not grow, however
-    long the stream is. `close` ends it.
+    window. `prompt` and `settings` may be set at any time, and what is made from then on follows them; if the stream is
+    pipelined, what is begun already does not, so its frames then depend on when that was. What is remembered does not
+    grow, however long the stream is. `close` ends it.
     """
 
     def __init__(
         self, model: Model, condition: Condition, seed: int, settings: Settings, pipelined: bool = False
     ) -> None:
         given = 1 if condition.prefix is None else max(1, len(condition.prefix))
-        self.model, self.condition, self.settings = model, replace(condition, frames=given), settings
+        self.model, self.condition = model, replace(condition, frames=given)
         model.check(self.condition)
-        model.check_solver(settings)
+        self.settings = settings
         streams = model.encode([self.condition])
         self._fps, known = streams.fps, streams.known[:, : int(streams.is_known.sum())]
         self._carry: Carry | None = None
         if model.transformer.config.causal:
             self._words = self._read(condition.prompt)
-            latents = stream(self._denoise, known, settings, seed)
+            latents = stream(self._denoise, known, lambda: self.settings, seed)
         else:
             latents = self._windows(known, seed, self._recent())
         self._latents = ahead(latents) if pipelined else latents
@@ -318,6 +318,18 @@ class Stream:
         if self.model.transformer.config.causal:
             self._words = self._read(prompt)
 
+    @property
+    def settings(self) -> Settings:
+        """How the frames to come are sampled."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        self.model.check_solver(settings)
+        if self.model.transformer.config.causal:
+            check_streamed(settings)
+        self._settings = settings
+
     def _read(self, prompt: str) -> Words:
         ids = pad([self.model.vocabulary.ids(prompt)]).to(self.model.device)
         with self.model._precision(), torch.inference_mode():
@@ -343,10 +355,11 @@ class Stream:
     ) -> Float[Tensor, "1 n c h w"]:
         """A clip of so many frames, or of as many as the model learnt from, that begins with what is shown."""
         length = frames or int(self.model.config["trained"]["frames"])
-        guided = self.settings.guidance != 1
+        settings = self.settings  # which another thread may set
+        guided = settings.guidance != 1
         streams, negative = self.model.streams(replace(self.condition, prefix=None, frames=length), guided=guided)
         unwanted = None if negative is None else begun(negative, shown)
-        *_, last = self.model.steps(begun(streams, shown), unwanted, self.settings, [seed])
+        *_, last = self.model.steps(begun(streams, shown), unwanted, settings, [seed])
         assert isinstance(last, Sampled), last
         return last.latent.frames
 

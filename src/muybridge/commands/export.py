@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -70,8 +71,11 @@ def for_diffusers(name: str, folder: Path, precision: str, size: str, seconds: f
 
 
 def clip_psnr(model: Model, engine: Engine, condition: Condition, notes: Console) -> float:
-    """How near a clip of the engine comes to the model's own, from the same noise, in the model's own steps."""
-    settings, bar = model.settings, meter(notes)
+    """How near a clip of the engine comes to the model's own, from the same noise, in the model's own steps.
+
+    Both without drafts, which are no part of the engine: clips that begin with other frames are of other scenes.
+    """
+    settings, bar = replace(model.settings, drafts=0), meter(notes)
     with bar:
         task = bar.add_task("comparing a clip", total=2 * settings.steps)
         streams = model.streams(condition)

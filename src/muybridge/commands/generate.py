@@ -17,9 +17,9 @@ from muybridge.commands.given import Given, filled
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of, size_of
 from muybridge.commands.progress import Bar
 from muybridge.conditioning.vocabulary import LONGEST_PROMPT
-from muybridge.engines.kinds import CLIP, TORCH
+from muybridge.engines.kinds import CLIP, TORCH, of_a_stream
 from muybridge.generate import Clip, Model, load
-from muybridge.sampler.sample import Settings
+from muybridge.sampler.sample import JUMP, Settings
 from muybridge.storage import checkpoint, credentials
 from muybridge.storage.credentials import Credentials
 from muybridge.storage.pipelines import INDEX
@@ -209,12 +209,12 @@ def take_engine(
     asked: str | None,
     settings: Settings,
     notes: Console,
-    names: Sequence[str] = CLIP,
+    stream: bool = False,
     threads: int | None = None,
 ) -> None:
     """Has the model run by the engine asked for; by default by what `--engine auto` found best here earlier.
 
-    names    of the parts that it has to run
+    stream   whether it is to run the model's streams, not its clips
     threads  that each of them may take; as torch has them unless said
     """
     others = isinstance(model, OpenModel)
@@ -234,7 +234,7 @@ def take_engine(
             settings,
             hear=lambda engine: status.update(f"trying {model.name} with {engine}, once"),
             threads=threads,
-            names=names,
+            names=of_a_stream(model) if stream else CLIP,
         )
 
 
@@ -304,7 +304,7 @@ def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
     name = Path(model.name).name
     if isinstance(model, OpenModel):
         return []
-    found = [*_words("prompt", condition.prompt, model), *_words("negative prompt", condition.negative, model)]
+    found = [*words("prompt", condition.prompt, model), *words("negative prompt", condition.negative, model)]
     trained = model.config["trained"]
     if (condition.width, condition.height) != (trained["width"], trained["height"]):
         found.append(f"{name} learnt from {trained['width']}x{trained['height']} only: this size may look odd")
@@ -315,6 +315,10 @@ def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
     if wish.seconds is not None and abs(condition.frames / condition.fps - wish.seconds) > 0.5 / condition.fps:
         playing = condition.frames / condition.fps
         found.append(f"clips have 1 + 4k frames: making {condition.frames}, which play {playing:.2f} s")
+    if model.transformer.config.spans and wish.solver not in (None, JUMP):
+        found.append(
+            f"{name} learnt where its steps lead, not the velocities that {wish.solver} asks for: jump is its own"
+        )
     if condition.prefix is not None:
         found += model.doubts(condition.prefix[0])
     return found
@@ -327,7 +331,7 @@ def unread(wish: Wish, settings: Settings) -> list[str]:
     return ["guidance is 1, so the negative prompt is not read: take another guidance, if the model can"]
 
 
-def _words(what: str, text: str, model: Model) -> Sequence[str]:
+def words(what: str, text: str, model: Model) -> Sequence[str]:
     """What is not read of a text, or not understood."""
     name, known = Path(model.name).name, len(model.vocabulary.ids(text))
     unknown = model.vocabulary.unknown(text)

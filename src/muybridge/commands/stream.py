@@ -20,16 +20,19 @@ from muybridge.commands.generate import (
     condition_of,
     frames_of,
     opened,
+    ran_on,
     settings_of,
     signer_of,
     take_engine,
     told,
     unread,
     warnings,
+    words,
 )
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of
 from muybridge.commands.progress import WIDEST, picture
-from muybridge.engines.kinds import STREAM
+from muybridge.commands.typed import Typed, source
+from muybridge.generate import Model, Stream
 from muybridge.storage import watermark
 from muybridge.storage.provenance import Provenance, to_metadata, to_plain_metadata
 from muybridge.storage.publish import marked, sign
@@ -41,7 +44,10 @@ SHOWN = 9
 
 
 def run(wish: Wish) -> None:
-    """Streams into an MP4 until Ctrl-C, or the asked-for seconds are over; the file is whole in either case."""
+    """Streams into an MP4 until Ctrl-C, or the asked-for seconds are over; the file is whole in either case.
+
+    Lines that are typed meanwhile are its further prompts.
+    """
     if wish.variants != 1:
         raise ValueError(f"--variants is {wish.variants}: a stream has no end, so there is no second one; take 1")
     notes = Console(stderr=True, highlight=False, emoji=False)
@@ -52,16 +58,17 @@ def run(wish: Wish) -> None:
     endless = replace(wish, seconds=None)
     condition, settings = condition_of(endless, model), settings_of(wish, model.settings)
     half = max(1, torch.get_num_threads() // 2)  # the transformer and the decoder work side by side
-    take_engine(model, wish.engine, settings, notes, STREAM, half)
+    take_engine(model, wish.engine, settings, notes, stream=True, threads=half)
     still = None if wish.image is None else wish.image.read_bytes()
     stream = model.stream(condition, seed, settings, pipelined=True)
     length = 0 if wish.seconds is None else frames_of(wish.seconds, condition.fps)
-    for sentence in [*warnings(endless, condition, model), *unread(wish, settings)]:
-        notes.print(f"note: {sentence}", markup=False, style="yellow", soft_wrap=True)
+    lines = Typed(source())
+    for sentence in [*hints(lines, model), *warnings(endless, condition, model), *unread(wish, settings)]:
+        note(notes, sentence)
 
     made = made_of(wish, model.provenance(replace(condition, frames=length), seed, settings))
     texts = to_metadata(made) if wish.disclose else to_plain_metadata(made)
-    sheet, began, count = Sheet(), time.perf_counter(), 0
+    sheet, began, count, changes = Sheet(), time.perf_counter(), 0, 0
     with (
         _threads(half),
         closing(stream),
@@ -77,6 +84,9 @@ def run(wish: Wish) -> None:
             screen.show(frames[-1], count)
             if stopped():
                 break
+            line = lines.newest()
+            if line and line != stream.prompt:
+                changes += turned(stream, line, count / condition.fps, notes)
     seconds = time.perf_counter() - began
     captions = [f"{number / condition.fps:.2f} s" for number in sheet.numbers]
     contact_sheet(
@@ -89,8 +99,35 @@ def run(wish: Wish) -> None:
     print(f"contact sheet  {sheet_of(output)}")
     print(f"model          {model.name} ({model.hash}), seed {seed}")
     print(f"provenance     {told(made, wish, signer)}")
+    if changes:
+        times = "once" if changes == 1 else f"{changes} times"
+        print(f"prompt         changed {times}; the files tell the first one, and inspect makes a stream of that alone")
     what = f"{count} frames of {condition.width}x{condition.height} at {condition.fps:g} fps"
-    print(f"made           {what}, {settings.steps} steps, in {seconds:.1f} s ({count / seconds:.1f} frames a second)")
+    speed = f"{seconds:.1f} s ({count / seconds:.1f} frames a second)"
+    print(f"made           {what}, {settings.steps} steps, in {speed}, {ran_on(model)}")
+
+
+def turned(stream: Stream, prompt: str, seconds: float, notes: Console) -> bool:
+    """Has the frames to come show something else, and says so and what is not understood; False if it is no text."""
+    try:
+        stream.prompt = prompt
+    except ValueError as error:
+        note(notes, f"{error}")
+        return False
+    for sentence in [f"asked for after {seconds:.1f} s: {prompt}", *words("prompt", prompt, stream.model)]:
+        note(notes, sentence)
+    return True
+
+
+def hints(lines: Typed, model: Model) -> list[str]:
+    """A sentence on what can be typed, where something can be."""
+    following = "frame" if model.transformer.config.causal else "window"
+    return [f"a line typed here is the prompt from the next {following} on; Ctrl-C ends the clip"] if lines else []
+
+
+def note(notes: Console, sentence: str) -> None:
+    """A sentence for whoever watches."""
+    notes.print(f"note: {sentence}", markup=False, style="yellow", soft_wrap=True)
 
 
 def made_of(wish: Wish, plain: Provenance) -> Provenance:

@@ -12,7 +12,7 @@ def begun(teacher: VideoTransformer, spans: bool, causal: bool) -> VideoTransfor
 
     The new input starts at no effect: a student says what its teacher says until it has learnt something.
     """
-    config = replace(teacher.config, spans=spans or teacher.config.spans, causal=causal or teacher.config.causal)
+    config = replace(teacher.config, spans=spans, causal=causal or teacher.config.causal)
     student = VideoTransformer(config)
     missing, unexpected = student.load_state_dict(teacher.state_dict(), strict=False)
     assert not unexpected, unexpected

@@ -12,15 +12,17 @@ import math
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from muybridge.engines.engine import Engine, Function
-from muybridge.engines.kinds import AUTO, CLIP, STREAM, TORCH, Runnable, default_folder, eager, kind_of, make, present
+from muybridge.engines.kinds import AUTO, CLIP, KINDS, STREAM, TORCH, Runnable, eager, home_of, kind_of, make, present
 from muybridge.engines.parts import Sizes
 from muybridge.sampler.sample import Settings
 from muybridge.storage.atomic import new_file
@@ -54,8 +56,17 @@ class Trial:
 def machine() -> str:
     """What the choice depends on, the model apart: processor, cores, threads, versions."""
     cores = (platform.machine(), platform.processor(), os.cpu_count(), torch.get_num_threads())
-    said = (*cores, torch.backends.cpu.get_cpu_capability(), torch.__version__, *present())
+    engines = sorted((package, _version(package)) for package in {KINDS[kind] for kind in present()})
+    said = (*cores, torch.backends.cpu.get_cpu_capability(), torch.__version__, *engines)
     return hashlib.sha256(repr(said).encode()).hexdigest()[:12]
+
+
+def _version(package: str) -> str:
+    """Of what is installed; "" of a build that goes by another name."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def chosen(
@@ -76,7 +87,7 @@ def chosen(
     """
     kind = asked
     if asked == AUTO:
-        if model.device.type != "cpu" or not present():
+        if model.device.type != "cpu" or not present(model.dtype):
             return None
         trials = remembered(model, folder) or rehearse(model, folder, hear)
         kind = fastest(trials, evaluations(settings))
@@ -110,16 +121,22 @@ def rehearse(
 ) -> list[Trial]:
     """Tries PyTorch and every engine that is installed, on drawn inputs, and remembers what it found.
 
+    Of a model in float32 only those that multiply so are tried. One that fails here is left out, with a warning.
+
     hear  is told which one is being tried
     """
     exact, sizes = eager(model), sizes_of(model)
     inputs = {name: exact.parts[name].example(sizes) for name in CLIP}
     wanted = {name: exact.functions[name](given)[0] for name, given in inputs.items()}
-    trials = []
-    for kind in (TORCH, *present()):
+    hear(TORCH)
+    trials = [_trial(TORCH, eager(model, model.dtype), inputs, wanted)]
+    for kind in present(model.dtype):
         hear(kind)
-        engine = eager(model, model.dtype) if kind == TORCH else make(model, kind, folder, names=CLIP)
-        trials.append(_trial(kind, engine, inputs, wanted))
+        try:
+            trials.append(_trial(kind, make(model, kind, folder, names=CLIP), inputs, wanted))
+        except Exception as error:  # of whatever kind: each runtime has its own
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            warnings.warn(f"{kind} fails on this machine and is left out: {first}", stacklevel=1)
     with new_file(_file(model, folder)) as temporary:
         said = {"machine": machine(), "sizes": dict(sizes), "trials": [asdict(trial) for trial in trials]}
         temporary.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
@@ -153,4 +170,4 @@ def _least(function: Function, inputs: Sequence[Tensor]) -> tuple[float, Tensor]
 
 
 def _file(model: Runnable, folder: Path | None) -> Path:
-    return (folder or default_folder()) / model.hash / "trials.json"
+    return home_of(model, folder) / f"trials-{str(model.dtype).removeprefix('torch.')}.json"

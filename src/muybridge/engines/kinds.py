@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -51,6 +53,11 @@ class Runnable(Protocol):
     settings: Settings
 
 
+def of_a_stream(model: Runnable) -> tuple[str, ...]:
+    """The parts that take the time of a model's stream: where frames look ahead, it is made of clips, its windows."""
+    return STREAM if model.transformer.config.causal else CLIP
+
+
 def default_folder() -> Path:
     """Where graphs, what was compiled and what was found fastest are kept: ~/.cache/muybridge/engines."""
     try:
@@ -59,10 +66,25 @@ def default_folder() -> Path:
         raise ValueError("there is no home folder to keep an engine's graphs in: take --engine torch") from error
 
 
-def present() -> list[str]:
-    """The engines that are installed, PyTorch apart."""
+def home_of(model: Runnable, folder: Path | None = None) -> Path:
+    """Where those of a model are: what another version of the code has made there stays unused beside it."""
+    return (folder or default_folder()) / model.hash / _code()
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """A digest of the code that decides what is in a graph."""
+    package = Path(__file__).parents[1]
+    rooms = (package / room for room in ("conditioning", "engines", "tokenizer", "transformer"))
+    files = (file for room in rooms for file in sorted(room.glob("*.py")))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def present(dtype: torch.dtype | None = None) -> list[str]:
+    """The engines that are installed, PyTorch apart; for float32 only those that multiply in it."""
     graphs = all(map(find_spec, ("onnx", "onnxscript")))
-    return [name for name, package in KINDS.items() if graphs and find_spec(package) is not None]
+    fit = [name for name in KINDS if dtype != torch.float32 or name.endswith("f32")]
+    return [name for name in fit if graphs and find_spec(KINDS[name]) is not None]
 
 
 def kind_of(asked: str, dtype: torch.dtype) -> str:
@@ -95,8 +117,7 @@ def make(
     """
     if model.device.type != "cpu":
         raise ValueError(f"the engine {kind} runs on CPUs, the model is on {model.device}: take --engine torch")
-    parts = {name: part for name, part in _parts(model).items() if name in names}
-    home = (folder or default_folder()) / model.hash
+    parts, home = {name: part for name, part in _parts(model).items() if name in names}, home_of(model, folder)
     return Engine(kind, parts, {name: _function(part, kind, home, threads) for name, part in parts.items()})
 
 
@@ -127,9 +148,9 @@ def _function(part: Part, kind: str, home: Path, threads: int | None) -> Functio
 
 
 def _graph(part: Part, home: Path) -> Path:
-    """The part's ONNX file, which is written where there is none yet."""
+    """The part's ONNX file, which is written where there is none yet, or a damaged one."""
     file = home / f"{part.name}.onnx"
-    if not file.exists():
+    if not _is_whole(file):
         from muybridge.engines.graphs import to_onnx
 
         _write(to_onnx(part), file)
@@ -139,7 +160,7 @@ def _graph(part: Part, home: Path) -> Path:
 def _in_int8(part: Part, home: Path) -> Path:
     """The same with weights in int8."""
     file = home / f"{part.name}-int8.onnx"
-    if not file.exists():
+    if not _is_whole(file):
         import onnx
 
         from muybridge.engines.weights import narrowed
@@ -149,8 +170,23 @@ def _in_int8(part: Part, home: Path) -> Path:
 
 
 def _write(graph: onnx.ModelProto, file: Path) -> None:
-    with new_file(file) as temporary:
-        temporary.write_bytes(graph.SerializeToString())
+    content = graph.SerializeToString()
+    for path, said in ((file, content), (_sum_of(file), hashlib.sha256(content).hexdigest().encode())):
+        with new_file(path) as temporary:
+            temporary.write_bytes(said)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a graph is there as it was written: runtimes tell a damaged one by errors of many kinds, or never."""
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest() == _sum_of(file).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+
+
+def _sum_of(file: Path) -> Path:
+    return file.with_suffix(".sha256")
 
 
 def _calling(module: nn.Module, dtype: torch.dtype) -> Function:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from muybridge.conditioning.witness import SMALLEST
+from muybridge.sampler.drafts import AT_ONCE, WILL_DO
+
 PAGE = """# {name} as {target}, weights in {precision}
 
 The parts of the Muybridge model {name} ({model_hash}), to run without PyTorch. Everything is float32 except `ids`,
@@ -24,26 +27,52 @@ Relative errors against the original, largest of each part's outputs: {errors}.
 3. Levels go from 1 (noise) to 0 (data): t_i = u / (u + (1 - u) / shift), u = 1 - i / steps. Steps, shift, guidance
    and solver that suit the model stand in `config.json`, under `sampling`.
 4. Start from unit noise x. At each level, `level` being t in every frame, `transformer` tells the velocity v (noise -
-   data) with the prompt and with the negative one; v = v_neg + guidance * (v_pos - v_neg). Then x += h * v, where
-   h = t_next - t. Multistep, from the second step on: x += h * (v + (v - v_before) * h / (2 * h_before)). Jump (models
-   with the input `span`): no guidance, span = -h.
+   data) with the prompt and with the negative one; v = v_neg + guidance * (v_pos - v_neg) where t is above the first
+   number of `guidance_interval` and not above the second, else v_pos. Then x += h * v, where h = t_next - t: Euler.
+   Multistep, from the second step on: x += h * (v + (v - v_before) * h / (2 * h_before)). Heun, but in the last step:
+   the mean of v and of the velocity at x + h * v and t_next, in the place of v. Jump (models with the input `span`): no
+   guidance, span = -h. If `guidance_rescale` is r > 0: with d = x - t * v and d_pos = x - t * v_pos, v less
+   d * r * (std(d_pos) / std(d) - 1) / t, the deviations being those of each frame.
 5. `decoder` turns x into pixels in [-1, 1]. Where a clip begins every `before.*` is zeros, and of the first latent
    frame's four pixel frames the last alone is shown. Chunks: give the `after.*` of one as `before.*` of the next.
 
-A still as first frame: repeat it four times, run `encoder` with zeros for `before.*`; what comes out is the first frame
-of x from the start on, at level 0 all the way, and does not move.
+A still as first frame: repeat it four times, run `encoder` with zeros for `before.*`; what comes out is known. It is
+that frame of x from the start on, c of noise and 1 - c of it, c being `context_noise`: its level is c all the way, its
+span 0, and it does not move. In the end it is what it was. `known` (models that have this input) is 1 for frames that
+are known, else 0; of a clip from words alone it is 0 everywhere.
+"""
+
+DRAFTS = """
+## Drafts
+
+From words alone this model draws first frames until one shows what was asked, at most as many as `drafts` says,
+{at_once} at a time; that one is then known, as a still is. A draft is a clip of one latent frame, made as above in
+`draft_steps` steps. `witness` looks at the drafts and reads the prompt's tokens:
+
+1. Asked for: of each object that the prompt may name, the largest of `colour` and the largest of `shape`. The last
+   colour means that there is none. What is named twice counts once.
+2. Seen: the colour of a place is the largest of `colours` there, the last being none. Places of one colour that touch
+   by a side are an object, if there are {smallest} or more. Its shapes are as likely as the mean of softmax(`shapes`)
+   over its places; its shape is the likeliest.
+3. Mistakes: over all pairs of colour and shape, the sum of |objects seen - 1 if it is asked for, else 0|. To that comes
+   0.99 * (1 - s), s being the mean over what is asked for of how likely the likeliest object of that colour has that
+   shape, 0 where there is none of that colour. Where nothing is asked for, nothing is wrong.
+
+The draft with the fewest mistakes is taken, of equals the first; with fewer than {will_do} no more are drawn.
 """
 
 STREAM = """
 ## Frames without an end
 
-1. `read` turns the tokens of the prompt into `words.*`, once; their mean is `gist`.
+Neither guidance nor drafts.
+
+1. `read` turns the tokens of the prompt into `words.*`, once; the tokens' mean is `gist`.
 2. `advance` makes one latent frame at a time: a frame of noise x, the levels as above, x += h * v. The past has
    {window} places; `held` is 1 for those that hold a frame, and where a stream begins all of it is zeros. `anchor`
    (models that have it) is the last frame that was remembered, and `known` is 1, 0 if there is none.
-3. Then once more with the finished frame at level {context_noise}, span 0, itself as `anchor` and `known` 1: `own.*`
-   goes into the next place of `past.*`. When all are taken, the oldest frame but the first {sink} goes, and later ones
-   move up.
+3. Then once more with the finished frame at level {context_noise} (so much of it is its noise), span 0, itself as
+   `anchor` and `known` 1: `own.*` goes into the next place of `past.*`. When all are taken, the oldest frame but the
+   first {sink} goes, and later ones move up.
 4. `decoder` turns each latent frame into pixels, four frames of them, one for the first.
 """
 
@@ -55,8 +84,9 @@ def readme(config: Mapping[str, Any]) -> str:
         for part in config["parts"].values()
     )
     errors = ", ".join(f"{name} {found['relative']:.1e}" for name, found in config["differences"].items())
-    page = PAGE + STREAM if config["causal"] else PAGE
-    return page.format(rows=rows, errors=errors, context_noise=config["sampling"]["context_noise"], **config)
+    page = PAGE + (DRAFTS if "witness" in config["parts"] else "") + (STREAM if config["causal"] else "")
+    drafts = {"at_once": AT_ONCE, "smallest": SMALLEST, "will_do": WILL_DO}
+    return page.format(rows=rows, errors=errors, context_noise=config["sampling"]["context_noise"], **drafts, **config)
 
 
 def _shapes(named: Mapping[str, list[int | str]]) -> str:

@@ -6,7 +6,7 @@ more, clean, and remembered. Nothing grows: neither the Carry, which the model r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -39,28 +39,43 @@ class CausalDenoiser(Protocol):
 
 
 def stream(
-    denoiser: CausalDenoiser, known: Float[Tensor, "1 t c h w"], settings: Settings, seed: int
+    denoiser: CausalDenoiser,
+    known: Float[Tensor, "1 t c h w"],
+    settings: Settings | Callable[[], Settings],
+    seed: int,
 ) -> Iterator[Float[Tensor, "1 1 c h w"]]:
     """Latent frames without an end: first those that are `known` (t may be 0), then those that follow.
+
+    settings  how a frame is made; a function is asked before each one
 
     The noise of each frame is the next of one generator, so the same seed gives the same frames however many are
     taken. Made in inference mode.
 
     ValueError if guidance is not 1, or a frame comes out with NaN or infinity.
     """
+    asked = _always(settings) if isinstance(settings, Settings) else settings
+    check_streamed(asked())
+    return without_autograd(_stream(denoiser, known, asked, seed))
+
+
+def _always(settings: Settings) -> Callable[[], Settings]:
+    return lambda: settings
+
+
+def check_streamed(settings: Settings) -> None:
+    """ValueError if guidance is not 1."""
     if settings.guidance != 1:
         raise ValueError(f"guidance is {settings.guidance:g}: a stream has it built in by distillation; take 1")
-    return without_autograd(_stream(denoiser, known, settings, seed))
 
 
 def _stream(
-    denoiser: CausalDenoiser, known: Float[Tensor, "1 t c h w"], settings: Settings, seed: int
+    denoiser: CausalDenoiser, known: Float[Tensor, "1 t c h w"], asked: Callable[[], Settings], seed: int
 ) -> Iterator[Float[Tensor, "1 1 c h w"]]:
     generator, shape = torch.Generator().manual_seed(seed), (1, 1, *known.shape[2:])
-    levels = time_grid(settings.steps, settings.shift).to(known.device)[:, None, None]
     carry: Carry = {}
     for number in range(2**63):
-        noise = torch.randn(shape, generator=generator).to(known.device)
+        noise, settings = torch.randn(shape, generator=generator).to(known.device), asked()
+        levels = time_grid(settings.steps, settings.shift).to(known.device)[:, None, None]
         if number < known.shape[1]:
             frame = known[:, number : number + 1].float()
         else:
