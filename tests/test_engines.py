@@ -247,6 +247,15 @@ def test_fast_takes_the_bundled_student(monkeypatch: pytest.MonkeyPatch) -> None
     assert fast_of("nano-fast") == "nano-fast"
 
 
+def test_fast_takes_the_fastest_engine_unless_one_is_named() -> None:
+    from muybridge.commands.generate import Wish, engine_of
+
+    assert engine_of(Wish(PROMPT)) is None
+    assert engine_of(Wish(PROMPT, fast=True)) == "auto"
+    assert engine_of(Wish(PROMPT, fast=True, engine="torch")) == "torch"
+    assert engine_of(Wish(PROMPT, fast=True, model="org/theirs")) is None
+
+
 def test_a_missing_engine_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("muybridge.engines.kinds.find_spec", lambda name: None)
     assert present() == []

@@ -141,8 +141,9 @@ def generate(
         dtype: float32, bfloat16 or float16; by default what this machine does best. For models of others, too.
         allow_pickle: Open pickled weights. They can run any program: only for files whose makers you trust.
         engine: What runs the model: torch, openvino, onnxruntime; auto tries all that are installed, once, and takes
-            the fastest that is exact enough. By default what auto found here earlier, else torch.
-        fast: Take the model's distilled student, which needs few steps; with a model of others, --cache first-block.
+            the fastest that is exact enough. By default what auto found here earlier, else torch; with --fast, auto.
+        fast: Take the model's distilled student, which needs few steps, and the fastest engine that is installed; with
+            a model of others, --cache first-block.
         base: Where the rest of a single file is: a folder, or org/name on the hub. By default told by its shape.
         precision: Of the weights of models of others: bf16, fp16, fp32, fp8, int8, or a .gguf file of a transformer.
         cache: first-block or taylorseer: models of others leave out what changes little from step to step, and their

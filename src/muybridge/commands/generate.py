@@ -17,7 +17,7 @@ from muybridge.commands.given import Given, filled
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of, size_of
 from muybridge.commands.progress import Bar
 from muybridge.conditioning.vocabulary import LONGEST_PROMPT
-from muybridge.engines.kinds import CLIP, TORCH, of_a_stream
+from muybridge.engines.kinds import AUTO, CLIP, TORCH, of_a_stream
 from muybridge.generate import Clip, Model, load
 from muybridge.sampler.sample import JUMP, Settings
 from muybridge.storage import checkpoint, credentials
@@ -116,7 +116,7 @@ def make(wish: Wish, group: Group | None = None) -> None:
     settings = settings_of(wish, model.settings)
     model.check(condition)
     model.check_solver(settings)
-    take_engine(model, wish.engine, settings, notes)
+    take_engine(model, engine_of(wish), settings, notes)
     if group is not None:
         _spread(model, condition, group)
     still = None if wish.image is None else wish.image.read_bytes()
@@ -202,6 +202,11 @@ def fast_of(name: str) -> str:
         f"there is no fast student of {name} in this version: make one with `muybridge distill nano-fast --teacher "
         f"{name} -o runs/fast`, then take --model runs/fast instead of --fast"
     )
+
+
+def engine_of(wish: Wish) -> str | None:
+    """What was asked for; whoever wants a model of ours --fast wants the fastest engine that is exact enough, too."""
+    return AUTO if wish.engine is None and wish.fast and is_ours(wish.model) else wish.engine
 
 
 def take_engine(

@@ -18,6 +18,7 @@ from rich.text import Text
 from muybridge.commands.generate import (
     Wish,
     condition_of,
+    engine_of,
     frames_of,
     opened,
     ran_on,
@@ -52,13 +53,13 @@ def run(wish: Wish) -> None:
         raise ValueError(f"--variants is {wish.variants}: a stream has no end, so there is no second one; take 1")
     notes = Console(stderr=True, highlight=False, emoji=False)
     (seed,) = seeds_of(wish.seed, 1)
-    (output,) = outputs_of(wish.output, wish.prompt, 1, wish.overwrite)
+    (output,) = outputs_of(wish.output, wish.prompt, 1, wish.overwrite, (wish.image, *wish.given.files))
     signer = signer_of(wish)
     model = opened(wish, notes)
     endless = replace(wish, seconds=None)
     condition, settings = condition_of(endless, model), settings_of(wish, model.settings)
     half = max(1, torch.get_num_threads() // 2)  # the transformer and the decoder work side by side
-    take_engine(model, wish.engine, settings, notes, stream=True, threads=half)
+    take_engine(model, engine_of(wish), settings, notes, stream=True, threads=half)
     still = None if wish.image is None else wish.image.read_bytes()
     stream = model.stream(condition, seed, settings, pipelined=True)
     length = 0 if wish.seconds is None else frames_of(wish.seconds, condition.fps)
