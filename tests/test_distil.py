@@ -24,7 +24,7 @@ from muybridge.sampler import Settings
 from muybridge.storage.checkpoint import load as load_checkpoint
 from muybridge.storage.video import read_mp4
 from muybridge.training.parallel import Group
-from muybridge.types import Condition, Trained
+from muybridge.types import Condition, Trained, latent_frames
 
 CLIP = Condition("a red ball", frames=9, height=32, width=48)
 
@@ -46,6 +46,7 @@ def test_the_student_is_smaller_causal_and_jumps_unasked(run: Path, tiny_model: 
     student, teacher = load(run / "model"), load(tiny_model)
     config = student.transformer.config
     assert (config.causal, config.spans) == (True, True)
+    assert config.window < latent_frames(teacher.config["trained"]["frames"])  # its cache has rolled
     assert (config.expansion, teacher.transformer.config.expansion) == (3, 4)
     assert (student.settings.steps, student.settings.solver, student.settings.guidance) == (2, "jump", 1)
     assert student.config["trained"] == teacher.config["trained"]

@@ -104,7 +104,7 @@ def enrolled(recipe: StudentRecipe, teaching: Teacher, source: Source) -> VideoT
     lesson = teaching.lesson(source.batch(0).to(teaching.transformer.frames_in.weight.device), LevelSettings())
     level = lesson.hold(lesson.uniform(1, salt=8).expand(lesson.is_known.shape))
     calibration = on(interpolate(lesson.data, lesson.noise, level), level, lesson.streams)
-    return begun(pruned(teaching.transformer, recipe.keep, calibration), recipe.spans, recipe.causal)
+    return begun(pruned(teaching.transformer, recipe.keep, calibration), recipe.spans, recipe.causal, recipe.window)
 
 
 def rounds(
@@ -169,6 +169,7 @@ def identity(recipe: StudentRecipe, teacher: Model, exercise: Exercise, material
         "material": material.identity,
         "keep": asdict(recipe.keep),
         "causal": recipe.causal,
+        "window": recipe.window,
         **numbers,
     }
 

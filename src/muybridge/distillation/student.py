@@ -7,12 +7,15 @@ from dataclasses import replace
 from muybridge.transformer.model import VideoTransformer
 
 
-def begun(teacher: VideoTransformer, spans: bool, causal: bool) -> VideoTransformer:
+def begun(teacher: VideoTransformer, spans: bool, causal: bool, window: int | None = None) -> VideoTransformer:
     """A trainable copy of `teacher` that takes spans, or sees no future, if that is wanted.
+
+    window  latent frames that it remembers while it streams; None: as many as the teacher's shape says
 
     The new input starts at no effect: a student says what its teacher says until it has learnt something.
     """
-    config = replace(teacher.config, spans=spans, causal=causal or teacher.config.causal)
+    window = teacher.config.window if window is None else window
+    config = replace(teacher.config, spans=spans, causal=causal or teacher.config.causal, window=window)
     student = VideoTransformer(config)
     missing, unexpected = student.load_state_dict(teacher.state_dict(), strict=False)
     assert not unexpected, unexpected

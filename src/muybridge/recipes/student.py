@@ -84,6 +84,8 @@ class StudentRecipe:
     clips      encoded clips that it learns from
     keep       how much of the teacher it is; less is followed by a recovery (`Imitate`)
     causal     its frames see no future, so it streams
+    window     latent frames that it remembers while it streams, fewer than its clips have: so it learns to forget, for
+               its cache rolls while it makes them. None: as many as its teacher's shape says
     """
 
     name: str
@@ -92,6 +94,7 @@ class StudentRecipe:
     clips: int
     keep: Pruning = field(default_factory=Pruning)
     causal: bool = False
+    window: int | None = None
     drafts: int = 4
 
     @property

@@ -28,6 +28,7 @@ TINY = StudentRecipe(
     clips=4,
     keep=Pruning(expansion=3),
     causal=True,
+    window=2,
 )
 
 TINY_HALVED = StudentRecipe(name="tiny-halved", exercises=(Halve(_BRIEFLY, batch=2, begin=4, end=1),), steps=1, clips=4)
@@ -81,6 +82,7 @@ NANO_STREAM = StudentRecipe(
     steps=4,
     clips=5_000,
     causal=True,
+    window=6,
 )
 
 STUDENTS = {recipe.name: recipe for recipe in (TINY, TINY_HALVED, NANO_FAST, NANO_HALVED, NANO_SMALL, NANO_STREAM)}
