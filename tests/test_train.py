@@ -24,6 +24,7 @@ from muybridge.data.material import Filmed, Shape, Simulated
 from muybridge.data.window import probe
 from muybridge.generate import load
 from muybridge.recipes import RECIPES, find
+from muybridge.recipes.rehearsal import amounts, rehearsed
 from muybridge.simulation import simulate
 from muybridge.storage.checkpoint import load as load_checkpoint
 from muybridge.storage.video import write_mp4
@@ -278,6 +279,25 @@ def test_every_recipe_fits_together() -> None:
         side = recipe.autoencoder.spatial_stride * recipe.transformer.patch
         assert recipe.height % side == recipe.width % side == 0
         assert dataclasses.is_dataclass(recipe)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["nano", "small", "base"])
+def test_every_stage_of_a_recipe_works(name: str, tmp_path: Path) -> None:
+    """The networks in their true sizes, all stages, to a checkpoint that generates; two clips a step."""
+    recipe = rehearsed(find(name), batch=2)
+    told = {stage for stage, _ in train(recipe, recipe.material, tmp_path, Group(), workers=0)}
+    assert told == set(amounts(recipe))
+    clip = load(tmp_path / "model").generate(Condition("a red ball", frames=9, height=64, width=64), seed=1)[0]
+    assert clip.frames.shape == (9, 64, 64, 3)
+
+
+def test_a_rehearsal_tells_how_long_all_of_it_takes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert obey(["train", "tiny", "--rehearse", "--workers", "0", "-o", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr().out
+    assert all(stage in shown for stage in amounts(find("tiny")))
+    assert "all of it" in shown
+    assert not (tmp_path / "run").exists()
 
 
 def test_unknown_recipe_names_the_known() -> None:

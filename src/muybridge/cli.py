@@ -274,11 +274,14 @@ def train(
     data: Path | None = None,
     device: str | None = None,
     workers: int = 2,
+    rehearse: bool = False,
 ) -> None:
     """Train a model by a recipe: autoencoder, text encoder, transformer, checkpoint.
 
     Ctrl-C (or a kill) loses nothing that was saved: the same command goes on where it was. With several processes:
     torchrun --nproc-per-node N -m muybridge.cli train RECIPE. TensorBoard: tensorboard --logdir FOLDER.
+
+    Example: muybridge train small --device cuda --rehearse
 
     Args:
         recipe: tiny (seconds, to try things), nano (two CPU cores), small or base (a GPU), phyworld (a GPU; its balls).
@@ -286,9 +289,14 @@ def train(
         data: A folder of MP4s with captions (NAME.txt beside NAME.mp4); by default what the recipe simulates.
         device: cpu or cuda; by default what there is.
         workers: Processes that make clips and batches ahead of time; 0 makes them in the one that trains.
+        rehearse: Take a few steps of every stage and keep nothing: does it fit here, and how long will all of it take?
     """
+    from muybridge.commands.train import rehearse as rehearsal
     from muybridge.commands.train import run
 
+    if rehearse:
+        rehearsal(recipe, data, device, workers)
+        return
     run(recipe, folder or Path("runs") / recipe, data, device, workers)
 
 

@@ -283,8 +283,7 @@ def encode_clips(
 ) -> Iterator[Step]:
     """Fills the cache of a portion."""
     cache, shape = folder / f"latents-{portion.frames}", recipe.shape(portion.frames)
-    what = "stills" if portion.frames == 1 else "clips"
-    yield from cache_latents(cache, what, shape, portion.clips, material, autoencoder, group, workers)
+    yield from cache_latents(cache, portion.what, shape, portion.clips, material, autoencoder, group, workers)
 
 
 def cache_latents(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from muybridge.data.material import Filmed, Material, Shape
 from muybridge.recipes import find
+from muybridge.recipes.rehearsal import amounts, rehearsed
 from muybridge.train import Step, train
 from muybridge.training.parallel import joined
+from muybridge.types import Progress as Done
 from muybridge.types import Trained
+
+Event: TypeAlias = Trained | Done
 
 
 def run(name: str, folder: Path, data: Path | None, device: str | None, workers: int) -> None:
@@ -30,6 +39,42 @@ def run(name: str, folder: Path, data: Path | None, device: str | None, workers:
         if group.rank == 0:
             print(f"model          {folder / 'model'}")
             print(f'try it         muybridge generate "a red ball and a blue box" --model {folder / "model"}')
+
+
+def rehearse(name: str, data: Path | None, device: str | None, workers: int) -> None:
+    """Takes a few steps of every stage of recipe `name` and keeps nothing; prints how long each stage would take."""
+    recipe = find(name)
+    material = recipe.material if data is None else Filmed(data)
+    heard: dict[str, list[Event]] = {}
+    with (
+        joined(device) as group,
+        tempfile.TemporaryDirectory(prefix="muybridge-") as folder,
+        Lines(Console(stderr=True, highlight=False)) as lines,
+    ):
+        if group.world > 1:
+            raise ValueError("a rehearsal is of one process: leave torchrun out")
+        for step in train(rehearsed(recipe), material, Path(folder), group, workers):
+            lines.hear(step)
+            heard.setdefault(step[0], []).append(step[1])
+    table = Table("stage", "seconds each", "to do", "hours")
+    hours = 0.0
+    for stage, count in amounts(recipe).items():
+        if stage in heard:  # words are not learnt of films
+            seconds = seconds_each(heard[stage])
+            hours += seconds * count / 3600
+            table.add_row(stage, f"{seconds:.3g}", f"{count:,}", f"{seconds * count / 3600:.2f}")
+    Console(highlight=False).print(table)
+    print(f"all of it      about {hours:.2f} hours here, by a few steps of each stage that were not compiled")
+    if group.device.type == "cuda":
+        print(f"memory         {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB of the GPU at most")
+
+
+def seconds_each(events: Sequence[Event]) -> float:
+    """Of a step, the first of which does not count if there are others; or of a file or clip."""
+    first, last = events[0], events[-1]
+    if isinstance(last, Trained) and last.step > first.step:
+        return (last.seconds - first.seconds) / (last.step - first.step)
+    return last.seconds / max(1, last.step)
 
 
 def tell(console: Console, material: Material, shape: Shape) -> None:

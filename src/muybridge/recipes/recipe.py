@@ -53,6 +53,11 @@ class Portion:
     latents: int | None = None
     glimpses: int | None = None
 
+    @property
+    def what(self) -> str:
+        """What its cache holds."""
+        return "stills" if self.frames == 1 else "clips"
+
 
 @dataclass(frozen=True)
 class FlowStage:

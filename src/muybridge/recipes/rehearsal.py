@@ -1,0 +1,66 @@
+"""A recipe in minutes: a few steps of every stage, so that what is wrong with it, or its machine, shows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from muybridge.recipes.recipe import FlowStage, Portion, Recipe
+from muybridge.training.settings import TrainSettings
+
+STEPS = 3
+"""Of a stage, at least: the first is slower than those that follow."""
+
+
+def rehearsed(recipe: Recipe, batch: int | None = None) -> Recipe:
+    """The same networks, with as many clips and steps as show what a step costs. Nothing is compiled.
+
+    batch  clips a step of every stage; None: as many as the recipe has
+    """
+    pixels, words, witness = recipe.learn_autoencoder, recipe.learn_words, recipe.learn_witness
+    learn_autoencoder = replace(
+        pixels,
+        training=_brief(pixels.training),
+        decoder=None if pixels.decoder is None else _brief(pixels.decoder),
+        batch=batch or pixels.batch,
+        files=1,
+    )
+    learn_witness = witness
+    if witness is not None:
+        learn_witness = replace(witness, training=_brief(witness.training), batch=batch or witness.batch)
+    return replace(
+        recipe,
+        learn_autoencoder=learn_autoencoder,
+        learn_words=replace(words, training=_brief(words.training), batch=batch or words.batch),
+        flow=tuple(_brief_flow(stage, recipe, batch) for stage in recipe.flow),
+        learn_witness=learn_witness,
+    )
+
+
+def amounts(recipe: Recipe) -> Mapping[str, int]:
+    """How much there is to do of each thing that a training tells of: files, steps, clips to encode."""
+    pixels, witness = recipe.learn_autoencoder, recipe.learn_witness
+    found = {"pixels": pixels.files, "autoencoder": pixels.training.steps}
+    found |= {} if pixels.decoder is None else {"decoder": pixels.decoder.steps}
+    found["words"] = recipe.learn_words.training.steps
+    for stage in recipe.flow:
+        for portion in stage.portions:
+            what = f"encoding {portion.what}"
+            found[what] = max(found.get(what, 0), portion.clips)
+        found[stage.name] = stage.training.steps
+    return found if witness is None else found | {"witness": witness.training.steps}
+
+
+def _brief(training: TrainSettings, steps: int = STEPS) -> TrainSettings:
+    return replace(training, steps=steps, warmup=1, log_every=1, sample_every=0, compile=False)
+
+
+def _brief_flow(stage: FlowStage, recipe: Recipe, batch: int | None) -> FlowStage:
+    """Every portion has its turn, and the first one two. The witness takes its batches from the same clips."""
+    learns = 0 if recipe.learn_witness is None else batch or recipe.learn_witness.batch
+    portions = tuple(_few(portion, batch or portion.batch, learns) for portion in stage.portions)
+    return replace(stage, training=_brief(stage.training, max(STEPS, len(portions) + 1)), portions=portions)
+
+
+def _few(portion: Portion, batch: int, least: int) -> Portion:
+    return replace(portion, batch=batch, clips=max(batch, least))
