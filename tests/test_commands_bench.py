@@ -15,9 +15,9 @@ from tiny_suite import Tiny
 
 from muybridge import cli
 from muybridge.backends.model import OpenModel
-from muybridge.commands.bench import FULL, LONG, PHYSICS, QUICK, SUITES, WHOLE, Amount, amount
+from muybridge.commands.bench import FULL, LONG, PHYSICS, QUICK, SUITES, WHOLE, Amount, amount, folder_of
 from muybridge.commands.bench_fidelity import Continued, feed, metrics
-from muybridge.commands.bench_models import called, condition_of, of_model
+from muybridge.commands.bench_models import condition_of, of_model
 from muybridge.commands.bench_speed import parts_of, with_still
 from muybridge.commands.rollout import OVERLAP, rollout
 from muybridge.evaluation.frechet import Frechet
@@ -253,11 +253,10 @@ def test_the_speed_of_a_model_of_others(tmp_path: Path) -> None:
     assert found.frames == 4
 
 
-def test_two_trainings_have_a_bench_each(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_trainings_have_a_bench_each() -> None:
     names = {"nano": "nano", "org/nano": "nano", "runs/a/model": "a-model", "runs/b/model": "b-model"}
     for name, known_as in names.items():
-        monkeypatch.setattr(model, "name", name)
-        assert called(model) == known_as
+        assert folder_of(name) == Path("runs") / "bench" / known_as
 
 
 def test_another_seed_makes_another_clip(model: Model, tmp_path: Path) -> None:

@@ -221,6 +221,18 @@ def test_inspect_makes_the_same_frames_again(
     assert np.array_equal(first, second)
 
 
+def test_the_speed_of_an_engine_is_told_beside_what_it_computes(tiny_model: Path, tmp_path: Path) -> None:
+    if "onnxruntime-f32" not in present():
+        pytest.skip("onnxruntime is not installed")
+    found = []
+    for engine in ("torch", "onnxruntime"):
+        words = ["bench", "speed", "--model", str(tiny_model), "--rounds", "1", "--engine", engine]
+        assert obey([*words, "--json", str(tmp_path / f"{engine}.json")]) == 0
+        found.append(json.loads((tmp_path / f"{engine}.json").read_text()))
+    assert [one["engine"] for one in found] == ["torch", "onnxruntime-f32"]
+    assert found[0]["flops"] == found[1]["flops"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

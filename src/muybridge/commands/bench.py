@@ -98,6 +98,17 @@ def entries_of(names: Sequence[str], asked: Amount) -> list[Entry]:
     return entries
 
 
+def called(model: str) -> str:
+    """What a model goes by in tables; what training leaves, runs/NAME/model, as NAME-model."""
+    path = Path(model)
+    return f"{path.absolute().parent.name}-{path.name}" if path.name == "model" else path.name
+
+
+def folder_of(model: str) -> Path:
+    """Where the benches of a model are unless another folder is named."""
+    return Path("runs") / "bench" / called(model)
+
+
 def continued(
     model: str,
     output: Path | None,
@@ -109,7 +120,7 @@ def continued(
     json: Path | None,
 ) -> None:
     """Scores how a model goes on with the tasks of suites, beside truth and baselines; writes a page and a report."""
-    from muybridge.commands.bench_models import called, of_model
+    from muybridge.commands.bench_models import of_model
     from muybridge.generate import load
 
     entries, began = entries_of(suites, asked), time.monotonic()
@@ -117,8 +128,7 @@ def continued(
     with notes.status(f"opening {model}"):
         opened = load(model, device)
     settings = replace(opened.settings, **{k: v for k, v in changes.items() if v is not None})
-    name = called(opened)
-    folder = output or Path("runs") / "bench" / name
+    name, folder = called(opened.name), output or folder_of(opened.name)
     outputs = _outputs(folder, json)
     about = {"model": opened.name, "model_hash": opened.hash, "settings": asdict(settings), "seed": seed}
     if str(opened.device) != "cpu":

@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from muybridge.commands.bench import circumstances, notes_console, progress_bar
-from muybridge.commands.bench_models import called, of_model
+from muybridge.commands.bench import called, circumstances, folder_of, notes_console, progress_bar
+from muybridge.commands.bench_models import of_model
 from muybridge.data.worlds import HELD_OUT_PAIRS
 from muybridge.evaluation.features import clip_features, frame_features, subjects
 from muybridge.evaluation.flicker import flicker_whole
@@ -83,8 +83,7 @@ def fidelity(
     opened = load(model, device)
     changes = {key: value for key, value in (("steps", steps), ("guidance", guidance)) if value is not None}
     settings = replace(opened.settings, **changes)  # type: ignore[arg-type]
-    name = called(opened)
-    folder = output or Path("runs") / "bench" / name
+    name, folder = called(opened.name), output or folder_of(opened.name)
     outputs = [path for path in (folder / "fidelity.json", json) if path is not None]
     for path in outputs:
         check_writable(path)

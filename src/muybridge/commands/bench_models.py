@@ -21,12 +21,6 @@ from muybridge.storage.stills import fit
 from muybridge.types import Condition, Latent
 
 
-def called(model: Model) -> str:
-    """What a model goes by in tables and folders; what training leaves, runs/NAME/model, as NAME-model."""
-    path = Path(model.name)
-    return f"{path.absolute().parent.name}-{path.name}" if path.name == "model" else path.name
-
-
 def of_model(model: Model, name: str, settings: Settings, seed: int, folder: Path) -> list[Contestant]:
     """The model; and of ours the truth as its autoencoder has it: what no clip of this model can do better than."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_
 import tempfile
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,13 +30,15 @@ Said = tuple[Streams, Streams | None] | Condition
 """What a model reads: streams; a model of others, the words themselves."""
 
 
-def speed(model: str, rounds: int, steps: int | None, device: str | None, json: Path | None) -> None:
-    """Prints what a clip of the model costs."""
+def speed(
+    model: str, rounds: int, steps: int | None, device: str | None, json: Path | None, engine: str = "torch"
+) -> None:
+    """Prints what a clip of the model costs, run by an engine."""
     if rounds < 1:
         raise ValueError(f"--rounds is {rounds}: take 1 or more")
     if json is not None:
         check_writable(json)
-    opened = load(model, device)
+    opened = load(model, device, engine=engine)
     settings = opened.settings if steps is None else replace(opened.settings, steps=steps)
     trained = opened.config["trained"]
     fps = float(trained["fps"])
@@ -44,11 +47,15 @@ def speed(model: str, rounds: int, steps: int | None, device: str | None, json: 
         condition = with_still(opened, condition)
     notes = Console(stderr=True, highlight=False)
     with notes.status(f"making {rounds + 2} clips"), tempfile.TemporaryDirectory() as folder:
-        parts = parts_of(opened, condition, settings, Path(folder) / "clip.mp4")
-        found = measure_speed(parts, fps, rounds=rounds, dtype=opened.dtype, device=opened.device.type)
-    _print(found)
+        clip, plain = Path(folder) / "clip.mp4", copy(opened)
+        plain.engine = None  # operations are counted in PyTorch, which sees its own alone
+        parts, counted = (parts_of(one, condition, settings, clip) for one in (opened, plain))
+        kind = opened.device.type
+        found = measure_speed(parts, fps, rounds=rounds, dtype=opened.dtype, device=kind, counted_in=counted)
+    name = "torch" if opened.engine is None else opened.engine.name
+    _print(found, name)
     if json is not None:
-        about = {"model": opened.name, "model_hash": opened.hash, "settings": vars(settings)}
+        about = {"model": opened.name, "model_hash": opened.hash, "settings": vars(settings), "engine": name}
         with new_file(json) as temporary:
             temporary.write_text(json_.dumps(about | found.as_json(), indent=1) + "\n", encoding="utf-8")
 
@@ -88,14 +95,14 @@ def with_still(model: OpenModel, condition: Condition) -> Condition:
     return condition if "prompt" in model.takes else replace(condition, prompt="")
 
 
-def _print(found: Speed) -> None:
+def _print(found: Speed, engine: str) -> None:
     table = Table("stage", "seconds", "GFLOP", "% of peak", "peak MiB")
     for stage in found.stages:
         flops = "" if stage.flops is None else f"{stage.flops / 1e9:.1f}"
         share = "" if stage.share_of_peak is None else f"{100 * stage.share_of_peak:.0f}"
         table.add_row(stage.name, f"{stage.seconds:.3f}", flops, share, f"{stage.peak_mebibytes:.0f}")
     Console(highlight=False).print(table)
-    print(f"clip           {found.seconds_per_clip:.2f} s for {found.frames} frames at {found.fps:g} fps")
+    print(f"clip           {found.seconds_per_clip:.2f} s for {found.frames} frames at {found.fps:g} fps, by {engine}")
     print(f"real time      {found.real_time_factor:.2f} s of work a second of clip")
     print(f"first frame    after {found.seconds_to_first_frame:.2f} s")
     print(f"memory         {found.peak_mebibytes:.0f} MiB at most")

@@ -139,6 +139,7 @@ def bench_speed(
     steps: int | None = None,
     device: str | None = None,
     json: Path | None = None,
+    engine: str = "torch",
 ) -> None:
     """Measure what a clip costs: seconds, memory and arithmetic of every stage, and how well the machine is used.
 
@@ -148,10 +149,11 @@ def bench_speed(
         steps: As in muybridge generate; by default the model's own.
         device: cpu or cuda; by default what there is.
         json: Write the figures here; real_time_factor is seconds of work per second of clip.
+        engine: What runs the model, as in muybridge generate.
     """
     from muybridge.commands.bench_speed import speed
 
-    speed(model, rounds, steps, device, json)
+    speed(model, rounds, steps, device, json, engine)
 
 
 @bench.command(name="all")
@@ -171,16 +173,16 @@ def bench_all(
         device: cpu or cuda; by default what there is.
         json: A folder for the figures of each: physics.json, control.json, fidelity.json, speed.json.
     """
-    from muybridge.commands.bench import PHYSICS, amount, continued
+    from muybridge.commands.bench import PHYSICS, amount, continued, folder_of
     from muybridge.commands.bench_fidelity import LEAST, fidelity
     from muybridge.commands.bench_speed import speed
 
     tables = ("physics", "control", "fidelity", "speed")
     to = {name: None if json is None else json / f"{name}.json" for name in tables}
-    asked, folder = amount(None, None, None, quick), output or Path("runs") / "bench" / Path(model).name
+    asked, folder = amount(None, None, None, quick), output or folder_of(model)
     continued(model, folder, PHYSICS, asked, 0, {}, device, to["physics"])
     continued(model, folder / "control", ("control",), asked, 0, {}, device, to["control"])
-    fidelity(model, output, LEAST if quick else 32, 0, None, None, device, None, None, to["fidelity"])
+    fidelity(model, folder, LEAST if quick else 32, 0, None, None, device, None, None, to["fidelity"])
     speed(model, 1 if quick else 3, None, device, to["speed"])
 
 

@@ -100,11 +100,13 @@ def measure_speed(
     rounds: int = 3,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
+    counted_in: Parts[Said, Made] | None = None,
 ) -> Speed:
     """Make the same clip `rounds` times and twice more: once before, to warm up, once after, to count operations.
 
     fps    frames a second at which the clip plays
     dtype  of the model's matrix products, which the machine's peak is measured with
+    counted_in  the same model in PyTorch, where its operations can be counted; None: the parts are in PyTorch
 
     ValueError if `rounds` or `fps` is not positive, or `steps` yields nothing.
     """
@@ -116,7 +118,7 @@ def measure_speed(
     about = machine(where)
     peak = matmul_peak(dtype, where)
     runs = [_run(parts, where) for _ in range(rounds + 1)][1:]
-    flops = _operations(parts, where)
+    flops = _operations(counted_in or parts, where)
     peak = max(peak, matmul_peak(dtype, where))  # before and after: what the machine did at its best
     return _summary(runs, flops, peak, fps, about)
 
