@@ -56,7 +56,7 @@ VERBS = {
     "bench fidelity": "model output clips seed steps guidance device i3d inception json",
     "bench physics": "model output suites scenes clips others quick full seed steps guidance device json",
     "bench score": "folder name json",
-    "bench speed": "model rounds steps device json",
+    "bench speed": "model rounds steps device json engine",
     "cluster": "home database_url address fewest most gpus cpus fetch_private signing_key",
     "distill": "recipe teacher folder data device workers",
     "export": "model folder format precision size seconds",
@@ -69,7 +69,7 @@ VERBS = {
     "models": "words base",
     "serve": "home host port database_url public_url devices worker worker_name fetch_private signing_key",
     "simulate": "folder clips seed size frames fps processes truth",
-    "train": "recipe folder data device workers",
+    "train": "recipe folder data device workers rehearse",
     "verify": "clip trust key json",
     "work": "home database_url devices worker_name fetch_private signing_key",
 }

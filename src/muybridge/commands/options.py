@@ -56,9 +56,9 @@ def outputs_of(
     for file in _files(outputs):
         if _taken(file) and not overwrite:
             raise ValueError(f"{file} exists: give another name with -o, or --overwrite to replace it")
+        check_writable(file)
         if os.path.realpath(file) in sources:
             raise ValueError(f"{file} is what the clip is made from, and would be replaced: give another name with -o")
-        check_writable(file)
     return outputs
 
 
