@@ -30,6 +30,7 @@ def test_what_cannot_be_cut_is_refused() -> None:
         spread(tiny.wan(), "wan", clip, Group(0, 2))
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_clip_of_one(tmp_path: Path) -> None:
     tiny.wan().save_pretrained(tmp_path / "model")
     words = ["generate", "a cat", "--model", str(tmp_path / "model"), "--size", "64x64", "--seconds", "0.5"]

@@ -96,6 +96,7 @@ def test_the_shipped_network_is_small_and_knows_held_out_clips() -> None:
     assert found["count"] > 0.5
 
 
+@pytest.mark.slow
 def test_the_more_is_broken_the_farther_it_is() -> None:
     found = distances(clip_features(), held_out(5400, 60), held_out(5460, 60))
     for way, (true, little, much) in found.items():
