@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 from collections.abc import Iterator
 from types import TracebackType
@@ -44,11 +46,17 @@ def _as_is(batch: Any) -> Any:
     return batch
 
 
-def _leave_interrupts_to_the_trainer(worker: int) -> None:
-    """Ctrl-C, torchrun and batch systems signal the whole process group; the trainer still needs the batch that it is
-    waiting for to end its step. Then it ends the workers by their queues."""
+def _begin(worker: int) -> None:
+    """What a worker does first.
+
+    Ctrl-C, torchrun and batch systems signal the whole process group; the trainer still needs the batch that it is
+    waiting for to end its step. Then it ends the workers by their queues. Another thread may still be handing on a
+    batch when the interpreter is taken down, and dies inside of torch: the process aborts, and the trainer with it. So
+    a worker leaves as forked ones do, without taking down anything.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    atexit.register(os._exit, 0)
 
 
 class Prefetch:
@@ -106,7 +114,7 @@ class Prefetch:
                 prefetch_factor=self.depth,
                 multiprocessing_context="spawn",
                 collate_fn=_as_is,
-                worker_init_fn=_leave_interrupts_to_the_trainer,
+                worker_init_fn=_begin,
                 generator=torch.Generator(),  # or the loader would advance the global one
             )
         )

@@ -14,8 +14,8 @@ _BRIEFLY = TrainSettings(steps=2, warmup=1, log_every=1, ema=0.5, sample_every=2
 _LEARN = TrainSettings(steps=600, lr=1.5e-4, muon_lr=2e-4, warmup=30, decay=0.5, ema=0.99, bf16=True, sample_every=100)
 """A student begins as its teacher, so its rates are a small part of those that made the teacher."""
 
-_CAUSAL = LevelSettings(shift=6.0, per_frame=0.5, prefix=0.7, drop_text=0.0)
-"""A stream's frame is noisy and its past is clean: long prefixes, and levels of their own."""
+_CAUSAL = LevelSettings(shift=6.0, per_frame=0.5, prefix=0.9, drop_text=0.0)
+"""A stream's frame is noisy and its past is clean: prefixes nearly always, and levels of their own."""
 
 TINY = StudentRecipe(
     name="tiny",
@@ -73,16 +73,32 @@ NANO_SMALL = StudentRecipe(
 NANO_STREAM = StudentRecipe(
     name="nano-stream",
     exercises=(
-        Imitate(replace(_LEARN, steps=400), batch=16, levels=_CAUSAL),
-        Shorten(_LEARN, batch=16, levels=_CAUSAL),
+        Imitate(
+            replace(_LEARN, steps=300, lr=4e-4, muon_lr=5e-4, compile=True),
+            batch=16,
+            firsts=128,
+            levels=_CAUSAL,
+        ),
+        Shorten(
+            replace(_LEARN, steps=450, lr=4e-4, muon_lr=5e-4, compile=True),
+            batch=16,
+            firsts=128,
+            finest=16,
+            levels=_CAUSAL,
+        ),
         Match(
-            replace(_LEARN, steps=200, lr=5e-5, muon_lr=1e-4, ema=0.98), batch=8, levels=replace(_CAUSAL, prefix=0.3)
+            replace(_LEARN, steps=120, lr=1.5e-4, muon_lr=2e-4, ema=0.98, compile=True),
+            batch=8,
+            pace=0.25,
+            guidance=1.5,
+            levels=_CAUSAL,
         ),
     ),
     steps=4,
-    clips=5_000,
+    clips=6_000,
     causal=True,
     window=6,
+    drafts=32,
 )
 
 STUDENTS = {recipe.name: recipe for recipe in (TINY, TINY_HALVED, NANO_FAST, NANO_HALVED, NANO_SMALL, NANO_STREAM)}
