@@ -11,7 +11,8 @@ from test_sampler import FRAMES, GaussianClips, streams
 from torch import Tensor
 
 from muybridge.sampler import Settings, sample
-from muybridge.sampler.drafts import AT_ONCE, WILL_DO, copied, draft_seeds, drafted, first_frame, still
+from muybridge.sampler.drafts import AT_ONCE, WILL_DO, drafted, first_frame, still
+from muybridge.sampler.tries import copied, more_seeds
 from muybridge.types import Event, Progress, Sampled, Streams
 
 SETTINGS = Settings(guidance=1, steps=6, drafts=AT_ONCE, draft_steps=4, preview_every=2)
@@ -43,7 +44,7 @@ def last(events: Iterator[Event]) -> Tensor:
 
 def all_drafts(seed: int, count: int = AT_ONCE) -> Tensor:
     alone = replace(SETTINGS, steps=SETTINGS.draft_steps, drafts=0)
-    return last(sample(OfAnyLength(), copied(still(streams(1), 0), count), None, alone, draft_seeds(seed, count)))
+    return last(sample(OfAnyLength(), copied(still(streams(1), 0), count), None, alone, more_seeds(seed, count)))
 
 
 def test_the_clip_begins_with_its_best_draft() -> None:
@@ -138,9 +139,9 @@ def test_each_clip_of_a_batch_gets_as_many_drafts_as_it_needs() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**40 + 1, 2**64 - 1])
-def test_draft_seeds_begin_with_the_clips_own_and_differ_in_what_the_generator_reads(seed: int) -> None:
-    seeds = draft_seeds(seed, 16)
+def test_more_seeds_begin_with_the_clips_own_and_differ_in_what_the_generator_reads(seed: int) -> None:
+    seeds = more_seeds(seed, 16)
     assert seeds[0] == seed
-    assert seeds == draft_seeds(seed, 16)
-    assert draft_seeds(seed, 4) == seeds[:4]
+    assert seeds == more_seeds(seed, 16)
+    assert more_seeds(seed, 4) == seeds[:4]
     assert len({one % 2**32 for one in seeds}) == 16

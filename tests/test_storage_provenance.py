@@ -89,19 +89,21 @@ def test_the_digest_is_of_what_decides() -> None:
 
 def test_the_finer_settings_are_in_the_command_where_they_are_known() -> None:
     finer = {"shift": 4, "guidance_low": 0.0, "guidance_high": 0.9, "rescale": 0.25, "context_noise": 0.05}
-    made = replace(MADE, **finer, drafts=8, draft_steps=16)
+    made = replace(MADE, **finer, drafts=8, draft_steps=16, tries=2)
     assert from_metadata(to_metadata(made)) == made
     said = (
-        "--shift 4 --guidance-low 0 --guidance-high 0.9 --rescale 0.25 --context-noise 0.05 --drafts 8 --draft-steps 16"
+        "--shift 4 --guidance-low 0 --guidance-high 0.9 --rescale 0.25 --context-noise 0.05 --drafts 8 "
+        "--draft-steps 16 --tries 2"
     )
     assert f"--solver heun {said} --size" in command(made)
-    assert "--drafts 0 --size" in command(replace(made, drafts=0)), "steps of drafts that are not drawn say nothing"
+    undrafted = command(replace(made, drafts=0))
+    assert "--drafts 0 --tries 2 --size" in undrafted, "steps of drafts that are not drawn say nothing"
 
 
 def test_the_command_as_it_stands() -> None:
     assert command(MADE) == (
         "muybridge generate 'a small red ball rolls behind a tall blue box' --seed 7 --steps 25 --guidance 4.5 "
-        "--solver heun --size 192x128 --seconds 2.2 --fps 15 --model nano --engine torch -o out.mp4"
+        "--solver heun --tries 1 --size 192x128 --seconds 2.2 --fps 15 --model nano --engine torch -o out.mp4"
     )
     still = replace(MADE, image="ab" * 32, image_name="my still.png", negative="blur")
     assert "--negative blur --image 'my still.png' --seed" in command(still)

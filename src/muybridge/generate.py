@@ -21,6 +21,7 @@ from muybridge.sampler.ahead import ahead
 from muybridge.sampler.drafts import begun, drafted
 from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
 from muybridge.sampler.stream import check_streamed, stream
+from muybridge.sampler.tries import tried
 from muybridge.sampler.windows import windows
 from muybridge.storage import checkpoint, pipelines, singles
 from muybridge.storage.models import Networks, read_model
@@ -139,10 +140,12 @@ class Model:
         """The sampler's events for streams that are there already, a seed for each of their clips."""
         self.check_solver(settings)
         with self._precision():
-            if settings.drafts and self.witness is not None and not bool(streams.is_known.any()):
+            if self.witness is None:
+                yield from sample(self._denoise, streams, negative, settings, seeds)
+            elif settings.drafts and not bool(streams.is_known.any()):
                 yield from drafted(self._denoise, streams, negative, settings, seeds, self._mistakes)
             else:
-                yield from sample(self._denoise, streams, negative, settings, seeds)
+                yield from tried(self._denoise, streams, negative, settings, seeds, self._mistakes)
 
     def stream(
         self, condition: Condition, seed: int = 0, settings: Settings | None = None, pipelined: bool = False
@@ -355,7 +358,7 @@ class Stream:
     ) -> Float[Tensor, "1 n c h w"]:
         """A clip of so many frames, or of as many as the model learnt from, that begins with what is shown."""
         length = frames or int(self.model.config["trained"]["frames"])
-        settings = self.settings  # which another thread may set
+        settings = replace(self.settings, tries=1)  # a stream goes on; and another thread may set them
         guided = settings.guidance != 1
         streams, negative = self.model.streams(replace(self.condition, prefix=None, frames=length), guided=guided)
         unwanted = None if negative is None else begun(negative, shown)

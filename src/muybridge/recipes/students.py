@@ -80,14 +80,14 @@ NANO_STREAM = StudentRecipe(
             levels=_CAUSAL,
         ),
         Shorten(
-            replace(_LEARN, steps=450, lr=4e-4, muon_lr=5e-4, compile=True),
+            replace(_LEARN, steps=350, lr=4e-4, muon_lr=5e-4, compile=True),
             batch=16,
             firsts=128,
             finest=16,
             levels=_CAUSAL,
         ),
         Match(
-            replace(_LEARN, steps=120, lr=1.5e-4, muon_lr=2e-4, ema=0.98, compile=True),
+            replace(_LEARN, steps=100, lr=1.5e-4, muon_lr=2e-4, ema=0.98, compile=True),
             batch=8,
             pace=0.25,
             guidance=1.5,

@@ -7,19 +7,16 @@ factorised generation of Girdhar et al. 2311.10709, with a search over noise as 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from muybridge.sampler.sample import Denoiser, Settings, sample
+from muybridge.sampler.tries import Mistakes, after, copied, more_seeds, some, tried
 from muybridge.types import Event, Latent, Progress, Sampled, Streams
-
-Mistakes: TypeAlias = Callable[[Float[Tensor, "b c h w"], Streams], Float[Tensor, " b"]]
-"""How far pictures are from what is asked of them: the fewer the better."""
 
 AT_ONCE = 4
 """Drafts that are drawn together; more follow only while none of them will do."""
@@ -36,7 +33,7 @@ def drafted(
     seeds: Sequence[int],
     mistakes: Mistakes,
 ) -> Iterator[Event]:
-    """As `sampler.sample`, for clips of which nothing is known: each one's first frame, then the rest of them all.
+    """As `tries.tried`, for clips of which nothing is known: each one's first frame, then the rest of them all.
 
     Of a still, the best draft is all there is. The steps told of are those to come if no further drafts are needed.
     """
@@ -50,21 +47,22 @@ def drafted(
             if isinstance(event, Sampled):
                 firsts.append(event.latent.frames)
             elif isinstance(event, Progress):
-                told = _after(done, event, to_come)
+                told = after(done, event, to_come)
                 yield told
         done = told
     first = torch.cat(firsts)
     if not rest:
         yield Sampled(Latent(first, float(streams.fps[0])))
         return
-    for event in sample(
+    for event in tried(
         denoiser,
         begun(streams, first),
         None if negative is None else begun(negative, first),
         replace(settings, drafts=0),
         seeds,
+        mistakes,
     ):
-        yield _after(done, event) if isinstance(event, Progress) else event
+        yield after(done, event) if isinstance(event, Progress) else event
 
 
 def first_frame(
@@ -79,16 +77,16 @@ def first_frame(
 
     Drafts have seeds of their own that follow from `seed`.
     """
-    waiting, done = draft_seeds(seed, settings.drafts), Progress(0, 0, 0.0)
+    waiting, done = more_seeds(seed, settings.drafts), Progress(0, 0, 0.0)
     best, least = streams.known, math.inf
     while waiting and least >= WILL_DO:
         drawn, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
         asked = copied(streams, len(drawn))
         unwanted = None if negative is None else copied(negative, len(drawn))
-        each = replace(settings, steps=settings.draft_steps, drafts=0, preview_every=0)
+        each = replace(settings, steps=settings.draft_steps, drafts=0, tries=1, preview_every=0)
         for event in sample(denoiser, asked, unwanted, each, drawn):
             if isinstance(event, Progress):
-                told = _after(done, event)
+                told = after(done, event)
                 yield told
             elif isinstance(event, Sampled):
                 wrong = mistakes(event.latent.frames[:, 0], asked)
@@ -99,28 +97,10 @@ def first_frame(
     yield Sampled(Latent(best, float(streams.fps[0])))
 
 
-def draft_seeds(seed: int, count: int) -> list[int]:
-    """Seeds of the drafts of a clip; the first is the clip's own."""
-    more = torch.randint(2**31, (max(0, count - 1),), generator=torch.Generator().manual_seed(seed))
-    return [seed, *more.tolist()][:count]
-
-
 def still(streams: Streams, clip: int) -> Streams:
     """The first frame of one clip, alone."""
-    one = slice(clip, clip + 1)
-    mask = None if streams.text_mask is None else streams.text_mask[one]
-    return Streams(streams.text[one], mask, streams.known[one, :1], streams.is_known[one, :1], streams.fps[one])
-
-
-def copied(streams: Streams, copies: int) -> Streams:
-    """Each clip so many times."""
-
-    def repeated(x: Tensor) -> Tensor:
-        return x.repeat_interleave(copies, dim=0)
-
-    mask = None if streams.text_mask is None else repeated(streams.text_mask)
-    known, is_known = repeated(streams.known), repeated(streams.is_known)
-    return Streams(repeated(streams.text), mask, known, is_known, repeated(streams.fps))
+    one = some(streams, [clip])
+    return replace(one, known=one.known[:, :1], is_known=one.is_known[:, :1])
 
 
 def begun(streams: Streams, first: Float[Tensor, "b k c h w"]) -> Streams:
@@ -129,9 +109,3 @@ def begun(streams: Streams, first: Float[Tensor, "b k c h w"]) -> Streams:
     known, is_known = streams.known.clone(), torch.zeros_like(streams.is_known)
     known[:, :count], is_known[:, :count] = first.to(known), True
     return replace(streams, known=known, is_known=is_known)
-
-
-def _after(done: Progress, event: Progress, to_come: int = 0) -> Progress:
-    """The event as one of something longer: what is `done` went before it, and `to_come` steps follow."""
-    steps = done.step + event.steps + to_come
-    return Progress(done.step + event.step, steps, done.seconds + event.seconds, event.preview)

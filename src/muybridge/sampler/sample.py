@@ -75,6 +75,8 @@ class Settings:
     drafts             first frames that are drawn at most before the clip, which goes on from the one that shows best
                        what was asked for; 0 = none, the clip is drawn at once. Only for a model with a witness
     draft_steps        steps from noise to a draft
+    tries              times that a clip is drawn at most, until one shows what was asked for all along; the best is
+                       kept. Only for a model with a witness
     """
 
     steps: int = 32
@@ -87,6 +89,7 @@ class Settings:
     preview_every: int = 4
     drafts: int = 0
     draft_steps: int = 16
+    tries: int = 1
 
     def __post_init__(self) -> None:
         low, high = self.guidance_interval
@@ -105,6 +108,7 @@ class Settings:
         _require(0 <= self.context_noise < 1, f"context_noise is {self.context_noise}: take 0 or more, less than 1")
         _require(0 <= self.drafts <= 64, f"drafts is {self.drafts}: take 0 (none) to 64")
         _require(self.draft_steps >= 1, f"draft_steps is {self.draft_steps}: take at least 1")
+        _require(1 <= self.tries <= 64, f"tries is {self.tries}: take 1 to 64")
         _require(self.preview_every >= 0, f"preview_every is {self.preview_every}: take 0 (none) or more")
 
 

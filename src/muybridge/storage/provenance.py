@@ -28,6 +28,7 @@ class Provenance:
     seed         of the noise; model, model_hash  its name or path, and the first 12 hex digits of its digest
     steps, solver, guidance   how the sampler went; so do shift, guidance_low and guidance_high (the interval), rescale
                  context_noise, drafts and draft_steps, which earlier files do not say: None, the model's own
+    tries        times that it was drawn at most, of which the best was kept
     frames, height, width, fps   frames in all, pixels, frames a second
     stream       made frame by frame; its frames are 0 where nobody said beforehand how long it would go on
     image        SHA-256 of the still it started from, "" if there was none; image_name  what that file was called
@@ -61,6 +62,7 @@ class Provenance:
     context_noise: float | None = None
     drafts: int | None = None
     draft_steps: int | None = None
+    tries: int = 1
     watermark: int = 0
     stream: bool = False
     given: str = ""
@@ -91,6 +93,7 @@ def provenance_of(
         context_noise=settings.context_noise,
         drafts=settings.drafts,
         draft_steps=settings.draft_steps,
+        tries=settings.tries,
         frames=condition.frames,
         height=condition.height,
         width=condition.width,
@@ -197,6 +200,7 @@ def command(provenance: Provenance, output: str = "out.mp4") -> str:
         "context-noise": _optional(made.context_noise),
         "drafts": _optional(made.drafts),
         "draft-steps": _optional(made.draft_steps) if made.drafts else "",
+        "tries": str(made.tries),
         "size": f"{made.width}x{made.height}",
         "seconds": f"{made.frames / made.fps:.6g}" if made.frames else "",
         "fps": _number(made.fps),
@@ -286,5 +290,5 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "float | None": lambda value: value is None or _is_float(value),
     "int | None": lambda value: value is None or _is_integer(value),
 }
-_POSITIVE = {"steps", "frames", "height", "width", "fps"}
+_POSITIVE = {"steps", "tries", "frames", "height", "width", "fps"}
 _FLOATS = {field.name for field in fields(Provenance) if "float" in str(field.type)}
