@@ -140,9 +140,9 @@ class Model:
         """The sampler's events for streams that are there already, a seed for each of their clips."""
         self.check_solver(settings)
         with self._precision():
-            if self.witness is None:
+            if self.witness is None or bool(streams.is_known.any()):
                 yield from sample(self._denoise, streams, negative, settings, seeds)
-            elif settings.drafts and not bool(streams.is_known.any()):
+            elif settings.drafts:
                 yield from drafted(self._denoise, streams, negative, settings, seeds, self._mistakes)
             else:
                 yield from tried(self._denoise, streams, negative, settings, seeds, self._mistakes)
@@ -289,7 +289,7 @@ class Stream:
         self._carry: Carry | None = None
         if model.transformer.config.causal:
             self._words = self._read(condition.prompt)
-            latents = stream(self._denoise, known, lambda: self.settings, seed)
+            latents = self._frames(known, seed)
         else:
             latents = self._windows(known, seed, self._recent())
         self._latents = ahead(latents) if pipelined else latents
@@ -344,6 +344,11 @@ class Stream:
         if length < 3:
             raise ValueError(f"{self.model.name} cannot stream, its clips are too short to go on from: make clips")
         return min(RECENT, length - 2)
+
+    def _frames(self, known: Float[Tensor, "1 t c h w"], seed: int) -> Iterator[Float[Tensor, "1 1 c h w"]]:
+        if not known.shape[1] and self.settings.drafts and self.model.witness is not None:
+            known = self._window(known, seed, frames=1)
+        yield from stream(self._denoise, known, lambda: self.settings, seed)
 
     def _windows(
         self, known: Float[Tensor, "1 t c h w"], seed: int, recent: int

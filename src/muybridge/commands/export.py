@@ -75,7 +75,7 @@ def clip_psnr(model: Model, engine: Engine, condition: Condition, notes: Console
 
     Both without drafts, which are no part of the engine: clips that begin with other frames are of other scenes.
     """
-    settings, bar = replace(model.settings, drafts=0), meter(notes)
+    settings, bar = replace(model.settings, drafts=0, tries=1), meter(notes)
     with bar:
         task = bar.add_task("comparing a clip", total=2 * settings.steps)
         streams = model.streams(condition)

@@ -34,8 +34,9 @@ KINDS = {
 }
 """The engines beside PyTorch, each with the package that it needs."""
 
-CLIP, STREAM = ("transformer", "decoder"), ("advance", "decoder")
-"""The parts that take the time of a clip and of a stream. Words and stills are read by PyTorch, once."""
+CLIP, STREAM = ("transformer", "decoder"), ("transformer", "advance", "decoder")
+"""The parts that take the time of a clip, and of a stream: its first frame is drawn as a clip. Words and stills are
+read by PyTorch, once."""
 
 
 class Runnable(Protocol):

@@ -76,7 +76,7 @@ class Settings:
                        what was asked for; 0 = none, the clip is drawn at once. Only for a model with a witness
     draft_steps        steps from noise to a draft
     tries              times that a clip is drawn at most, until one shows what was asked for all along; the best is
-                       kept. Only for a model with a witness
+                       kept. Like drafts only for a model with a witness, and where no frame is given
     """
 
     steps: int = 32
