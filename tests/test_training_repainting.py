@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from typing import NoReturn
 
 import pytest
 import torch
@@ -90,30 +88,3 @@ def test_a_pair_that_was_never_shown_is_recognised() -> None:
     found = witness.eval().objects(rgb)
     seen = [(one.colour, int(one.shapes.argmax())) for picture in found for one in picture]
     assert seen.count((COLOURS - 1, SHAPES - 1)) >= 30, seen
-
-
-def test_later_frames_are_not_repainted_and_teach_colour_and_shape() -> None:
-    class Nothing(Plain):
-        def decode(self, *latents: object, **more: object) -> NoReturn:
-            raise AssertionError("a later frame alone cannot be decoded")
-
-    torch.manual_seed(0)
-    text = text_encoder()
-    witness = Witness(WitnessConfig(3, text.config.width, COLOURS, SHAPES, objects=2, width=16, blocks=1))
-    objective = Witnessing(witness, text, Nothing(), noise=0.0)
-    rgb, classes = pictures(torch.randint(COLOURS * SHAPES, (8,)))
-    named, words = torch.zeros(8, 2, 3, dtype=torch.long), torch.ones(8, 4, dtype=torch.long)
-    other, _ = pictures(torch.randint(COLOURS * SHAPES, (8,)))
-    batch = Batch(
-        latent=torch.stack([other, rgb], dim=1),
-        classes=torch.cat([0 * classes, classes], dim=1),
-        text=words,
-        named=named,
-        seed=torch.arange(8),
-    )
-    loss, _ = objective(batch)
-    again, _ = objective(replace(batch, latent=torch.stack([-other, rgb], dim=1)))
-    assert loss.equal(again), "only the last frame is looked at"
-    loss.backward()
-    assert bool(witness.colours_out.weight.grad.any())
-    assert bool(witness.shapes_out.weight.grad.any())

@@ -236,20 +236,17 @@ def learn_witness(
     colours, shapes, _ = CLASSES
     sizes = (recipe.autoencoder.channels, recipe.transformer.text_width, colours, shapes, sentences.OBJECTS)
     witness = Witness(WitnessConfig(*sizes, stage.width, stage.blocks))
-    source = in_turns(folder, looked_at(recipe, stage.batch), stage.training.seed, vocabulary, sentences.named)
+    source = in_turns(folder, first_frames(recipe, stage.batch), stage.training.seed, vocabulary, sentences.named)
     with Prefetch(source, min(workers, 1)) as ahead:
         objective = Witnessing(witness, text.requires_grad_(False), autoencoder.requires_grad_(False))
         yield from trained("witness", objective, ahead, stage.training, folder, group, identity(recipe, material))
     return witness.eval()
 
 
-def looked_at(recipe: Recipe, batch: int) -> tuple[Portion, ...]:
-    """First frames of stills and of clips of each length, for what clips are called is not what stills are called; and
-    as many later frames of clips, each beside its first."""
+def first_frames(recipe: Recipe, batch: int) -> tuple[Portion, ...]:
+    """First frames of stills and of clips of each length: what clips are called is not what stills are called."""
     portions = {portion.frames: portion for stage in recipe.flow for portion in stage.portions}
-    first = [replace(portion, batch=batch, latents=1, glimpses=None) for portion in portions.values()]
-    later = [replace(portion, latents=None, glimpses=2) for portion in first if portion.frames > 1]
-    return (*first, *later * len(first))
+    return tuple(replace(portion, batch=batch, latents=1, glimpses=None) for portion in portions.values())
 
 
 def in_turns(

@@ -160,11 +160,9 @@ class LevelSettings:
 class Witnessing(nn.Module):
     """What a witness learns: which colour and shape stand where, and which ones a prompt names.
 
-    It looks at the last latent frame that it is given. In first frames shapes are learnt from pictures of other colours
-    (`repainted`), about half of all, and colours from the others: a pair that the worlds never show would be taken for
-    one that they do. Later ones, which stand for four pictures of what moves, cannot be repainted alone: they teach
-    both. Pictures get noise of up to `noise`, for those it will look at are less clean than truth. Text encoder and
-    autoencoder learn nothing.
+    Shapes are learnt from pictures of other colours (`repainted`), about half of all, and colours from the others: a
+    pair that the worlds never show would be taken for one that they do. Pictures get noise of up to `noise`, for those
+    it will look at are less clean than truth. Text encoder and autoencoder learn nothing.
     """
 
     def __init__(self, witness: Witness, text: TextEncoder, autoencoder: VideoAutoencoder, noise: float = 0.25) -> None:
@@ -177,10 +175,9 @@ class Witnessing(nn.Module):
         assert batch.text is not None, "Witnessing needs batch.text"
         assert batch.named is not None, "Witnessing needs batch.named"
         assert batch.seed is not None, "Witnessing needs batch.seed"
-        picture, kinds, config = batch.latent[:, -1].float(), batch.classes[:, -1].long(), self.witness.config
-        first = batch.latent.shape[1] == 1
+        picture, kinds, config = batch.latent[:, 0].float(), batch.classes[:, 0].long(), self.witness.config
         drawn = seeded_uniform(batch.seed, (4,)).to(picture)
-        other = (drawn[:, 1] < 0.5) & first
+        other = drawn[:, 1] < 0.5
         if bool(other.any()):
             with torch.no_grad():
                 picture = picture.clone()
@@ -191,8 +188,7 @@ class Witnessing(nn.Module):
         shape = (kinds - 1).clamp_min(0) % config.shapes
         colours, shapes = self.witness.look(interpolate(picture, noise, self.noise * drawn[:, 0]))
         turned = other[:, None, None] & there
-        shaped = turned if first else there
-        wrong = cross_entropy(colours, colour) * ~turned + cross_entropy(shapes, shape) * shaped
+        wrong = cross_entropy(colours, colour) * ~turned + cross_entropy(shapes, shape) * turned
         seeing = (wrong * torch.where(there, OF_OBJECTS, 1.0)).mean()
         with torch.no_grad():
             tokens = self.text(batch.text)
