@@ -278,6 +278,8 @@ def train(
     device: str | None = None,
     workers: int = 2,
     rehearse: bool = False,
+    sizes: str = "",
+    fsdp: bool = False,
 ) -> None:
     """Train a model by a recipe: autoencoder, text encoder, transformer, checkpoint.
 
@@ -293,14 +295,18 @@ def train(
         device: cpu or cuda; by default what there is.
         workers: Processes that make clips and batches ahead of time; 0 makes them in the one that trains.
         rehearse: Take a few steps of every stage and keep nothing: does it fit here, and how long will all of it take?
+        sizes: WIDTHxHEIGHT,WIDTHxHEIGHT,…: the transformer learns from clips of each in turns; the first is what the
+            model makes unasked. Footage goes to the nearest to its proportions. By default the recipe's one.
+        fsdp: Spread weights, gradients and optimisers over the processes that torchrun starts, where each of them has
+            too little memory for all.
     """
     from muybridge.commands.train import rehearse as rehearsal
     from muybridge.commands.train import run
 
     if rehearse:
-        rehearsal(recipe, data, device, workers)
+        rehearsal(recipe, data, device, workers, sizes, fsdp)
         return
-    run(recipe, folder or Path("runs") / recipe, data, device, workers)
+    run(recipe, folder or Path("runs") / recipe, data, device, workers, sizes, fsdp)
 
 
 @app.command

@@ -82,7 +82,7 @@ def distil(
             transformer=student,
             vocabulary=teacher.vocabulary,
             sampling=sampling_of(recipe, teacher),
-            trained=teacher.config["trained"],
+            trained={name: value for name, value in teacher.config["trained"].items() if name != "sizes"},
             learnt_from=teacher.config["learnt_from"],
             familiarity=teacher.familiarity,
             witness=teacher.witness,
@@ -136,7 +136,7 @@ def rounds(
 
 
 def shape_of(teacher: Model) -> Shape:
-    """Of the clips that the teacher has learnt from."""
+    """Of the clips that the teacher has learnt from; where they came in several sizes, in the first."""
     trained = teacher.config["trained"]
     return Shape(int(trained["frames"]), int(trained["height"]), int(trained["width"]), float(trained["fps"]))
 

@@ -190,19 +190,13 @@ class Model:
             said = " and ".join(GIVEN[name] for name in sorted(foreign))
             raise ValueError(f"{self.name} does not take {said}: `muybridge models` lists families that do")
         side = self.autoencoder.config.spatial_stride * self.transformer.config.patch
-        frames = latent_frames(condition.frames)
-        sides = (condition.width, condition.height)
-        nearest = tuple(max(2 * side, round(size / side) * side) for size in sides)
-        if sides != nearest:
-            made = f"sides are multiples of {side} from {2 * side} on, the nearest size is {nearest[0]}x{nearest[1]}"
-            raise ValueError(f"{sides[0]}x{sides[1]} cannot be made: {made}")
-        self._check_tokens(frames, condition.height // side, condition.width // side, condition)
+        check_shape(condition.frames, condition.width, condition.height, side)
         if not 1 <= condition.fps <= 120:
             raise ValueError(f"fps is {condition.fps:g}: take 1 to 120")
         if condition.prefix is not None:
             given = tuple(condition.prefix.shape)
             wanted = (3, condition.height, condition.width)
-            if given[1:] != wanted or latent_frames(given[0]) > frames:
+            if given[1:] != wanted or latent_frames(given[0]) > latent_frames(condition.frames):
                 raise ValueError(
                     f"the given frames are {given}, the clip's {(condition.frames, *wanted)}: fit them to it"
                 )
@@ -235,20 +229,6 @@ class Model:
         """All that is needed to make a clip again."""
         engine = "" if self.engine is None else self.engine.name
         return provenance_of(condition, seed, settings, self.name, self.hash, muybridge.__version__, engine)
-
-    def _check_tokens(self, frames: int, rows: int, columns: int, condition: Condition) -> None:
-        tokens = frames * rows * columns
-        if tokens <= LARGEST_CLIP:
-            return
-        longest = LARGEST_CLIP // (rows * columns)
-        if longest:
-            mend = f"the longest at this size is {1 + TEMPORAL_STRIDE * (longest - 1)} frames"
-        else:
-            side, scale = condition.height // rows, math.sqrt(LARGEST_CLIP / (rows * columns))
-            width, height = (max(2, int(count * scale)) * side for count in (columns, rows))
-            mend = f"the largest still of about these proportions is {width}x{height}"
-        made = f"{condition.frames} frames of {condition.width}x{condition.height}"
-        raise ValueError(f"{made} are {tokens} tokens, more than the {LARGEST_CLIP} that can be made: {mend}")
 
     def _denoise(self, latent: Tensor, level: Tensor, streams: Streams, *, span: Tensor | None = None) -> Tensor:
         if self.engine is not None:
@@ -428,6 +408,28 @@ def load(
 
         opened.engine = chosen(opened, engine, opened.settings)
     return opened
+
+
+def check_shape(frames: int, width: int, height: int, side: int) -> None:
+    """ValueError, naming the nearest that would do, for clips that no model makes whose tokens are `side` pixels."""
+    length = latent_frames(frames)
+    nearest = tuple(max(2 * side, round(size / side) * side) for size in (width, height))
+    if (width, height) != nearest:
+        made = f"sides are multiples of {side} from {2 * side} on, the nearest size is {nearest[0]}x{nearest[1]}"
+        raise ValueError(f"{width}x{height} cannot be made: {made}")
+    rows, columns = height // side, width // side
+    tokens = length * rows * columns
+    if tokens <= LARGEST_CLIP:
+        return
+    longest = LARGEST_CLIP // (rows * columns)
+    if longest:
+        mend = f"the longest at this size is {1 + TEMPORAL_STRIDE * (longest - 1)} frames"
+    else:
+        scale = math.sqrt(LARGEST_CLIP / (rows * columns))
+        least = tuple(max(2, int(count * scale)) * side for count in (columns, rows))
+        mend = f"the largest still of about these proportions is {least[0]}x{least[1]}"
+    made = f"{frames} frames of {width}x{height}"
+    raise ValueError(f"{made} are {tokens} tokens, more than the {LARGEST_CLIP} that can be made: {mend}")
 
 
 def check_text(condition: Condition) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
@@ -27,14 +28,14 @@ from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.data import sentences
 from muybridge.data.crops import Crops, cache_pixels, whole_clips
-from muybridge.data.material import Material, Seen, Shape, classes_of_places, origin_of
+from muybridge.data.material import Filmed, Material, Seen, Shape, classes_of_places, origin_of
 from muybridge.data.prefetch import Prefetch
 from muybridge.data.processes import in_order, pool_of
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
 from muybridge.data.source import Source
 from muybridge.data.turns import InTurns
 from muybridge.data.worlds import HELD_OUT
-from muybridge.generate import save_model
+from muybridge.generate import check_shape, save_model
 from muybridge.recipes.recipe import FlowStage, Portion, Recipe
 from muybridge.sampler.sample import sample
 from muybridge.simulation import prompt_and_facts
@@ -49,11 +50,11 @@ from muybridge.training.objectives import (
     psnr,
     to_pixels,
 )
-from muybridge.training.parallel import Group
+from muybridge.training.parallel import Group, whole
 from muybridge.training.settings import TrainSettings
 from muybridge.training.trainer import Sheet, Trainer
 from muybridge.transformer.model import VideoTransformer
-from muybridge.types import TEMPORAL_STRIDE, Progress, Sampled, Streams, Trained, latent_frames
+from muybridge.types import TEMPORAL_STRIDE, Progress, Sampled, Streams, Trained, latent_frames, sizes_named
 
 Step: TypeAlias = tuple[str, Trained | Progress]
 """What is being done, and how far it is."""
@@ -80,8 +81,9 @@ SAMPLED = 8
 def train(recipe: Recipe, material: Material, folder: Path, group: Group, workers: int = 2) -> Iterator[Step]:
     """All stages in order; yields how far each is. At the end `folder`/model is a checkpoint that generates.
 
-    `workers` processes make clips and batches ahead of time; 0 makes them here.
+    `workers` processes make clips and batches ahead of time; 0 makes them here. ValueError for sizes, see `check`.
     """
+    check(recipe, material)
     vocabulary = Vocabulary.of(material.words())
     autoencoder = yield from learn_autoencoder(recipe, material, folder, group)
     text = text_encoder(recipe, vocabulary)
@@ -97,9 +99,11 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
     for stage in recipe.flow:
         for portion in stage.portions:
             yield from encode_clips(recipe, portion, material, autoencoder, folder, group, workers)
-        objective = FlowMatching(transformer, text, stage.levels, recogniser, stage.recognition, reader)
+        objective = FlowMatching(
+            transformer, text, stage.levels, recogniser, stage.recognition, reader, batch_shapes(recipe)
+        )
         draw = partial(samples, recipe, stage, objective, autoencoder, vocabulary)
-        source = in_turns(folder, stage.portions, stage.training.seed, vocabulary, name)
+        source = in_turns(recipe, folder, stage.portions, stage.training.seed, vocabulary, name)
         with Prefetch(source, min(workers, 1)) as ahead:
             yield from trained(stage.name, objective, ahead, stage.training, folder, group, about, draw)
     witness = yield from learn_witness(recipe, material, autoencoder, text, vocabulary, folder, group, workers)
@@ -167,13 +171,32 @@ def familiarity(autoencoder: VideoAutoencoder, pixels: Path) -> Familiarity | No
 def identity(recipe: Recipe, material: Material) -> Mapping[str, Any]:
     """What a folder belongs to, beside a stage's own settings: one of other material or networks is refused."""
     networks = {"autoencoder": asdict(recipe.autoencoder), "transformer": asdict(recipe.transformer)}
-    return {"material": material.identity, **networks, "text": [recipe.text_layers, recipe.text_heads]}
+    sizes = {"sizes": recipe.sizes} if recipe.sizes else {}
+    return {"material": material.identity, **networks, "text": [recipe.text_layers, recipe.text_heads], **sizes}
 
 
-def trained_on(recipe: Recipe) -> dict[str, float]:
-    """The shape of the clips that a recipe's model has seen."""
-    frames = max(stage.frames for stage in recipe.flow)
-    return {"frames": frames, "height": recipe.height, "width": recipe.width, "fps": recipe.fps}
+def trained_on(recipe: Recipe) -> dict[str, Any]:
+    """The shape of the clips that a recipe's model has seen; of several sizes the first, and all of them as `sizes`."""
+    first = recipe.shapes(max(stage.frames for stage in recipe.flow))[0]
+    found = {"frames": first.frames, "height": first.height, "width": first.width, "fps": first.fps}
+    return {**found, "sizes": [list(size) for size in recipe.sizes]} if recipe.sizes else found
+
+
+def check(recipe: Recipe, material: Material) -> None:
+    """ValueError for sizes that the recipe's model cannot make, or that no footage is of."""
+    side = recipe.autoencoder.spatial_stride * recipe.transformer.patch
+    lengths = {portion.frames for stage in recipe.flow for portion in stage.portions}
+    for shape in (shape for frames in sorted(lengths) for shape in recipe.shapes(frames) if shape.among):
+        check_shape(shape.frames, shape.width, shape.height, side)
+        if isinstance(material, Filmed):
+            material.check(shape)
+
+
+def batch_shapes(recipe: Recipe) -> int:
+    """How many shapes of batches the transformer meets in all stages, those of its sample sheets among them."""
+    portions = {portion for stage in recipe.flow for portion in stage.portions}
+    sheets = {stage.frames for stage in recipe.flow}
+    return sum(len(recipe.shapes(frames)) for frames in [*(portion.frames for portion in portions), *sheets])
 
 
 def card(recipe: Recipe) -> str:
@@ -189,9 +212,12 @@ def card(recipe: Recipe) -> str:
     if recipe.learn_witness is not None:
         rows.append(("witness", recipe.learn_witness.training.steps, recipe.learn_witness.batch))
     table = "\n".join(f"| {name} | {steps} | {batch} |" for name, steps, batch in rows)
+    sizes = recipe.sizes or ((recipe.width, recipe.height),)
+    asked = f" --sizes {','.join(f'{width}x{height}' for width, height in sizes)}" if recipe.sizes else ""
     return (
-        f"# {recipe.name}\n\nText and stills to video, {recipe.width}x{recipe.height} at {recipe.fps:g} fps.\n"
-        f"Trained by `muybridge train {recipe.name}`.\n\n| stage | steps | clips a step |\n|---|--:|--:|\n{table}\n"
+        f"# {recipe.name}\n\nText and stills to video, {sizes_named(sizes)} at {recipe.fps:g} fps.\n"
+        f"Trained by `muybridge train {recipe.name}{asked}`.\n\n"
+        f"| stage | steps | clips a step |\n|---|--:|--:|\n{table}\n"
     )
 
 
@@ -236,7 +262,8 @@ def learn_witness(
     colours, shapes, _ = CLASSES
     sizes = (recipe.autoencoder.channels, recipe.transformer.text_width, colours, shapes, sentences.OBJECTS)
     witness = Witness(WitnessConfig(*sizes, stage.width, stage.blocks))
-    source = in_turns(folder, first_frames(recipe, stage.batch), stage.training.seed, vocabulary, sentences.named)
+    portions, seed = first_frames(recipe, stage.batch), stage.training.seed
+    source = in_turns(recipe, folder, portions, seed, vocabulary, sentences.named)
     with Prefetch(source, min(workers, 1)) as ahead:
         objective = Witnessing(witness, text.requires_grad_(False), autoencoder.requires_grad_(False))
         yield from trained("witness", objective, ahead, stage.training, folder, group, identity(recipe, material))
@@ -250,16 +277,18 @@ def first_frames(recipe: Recipe, batch: int) -> tuple[Portion, ...]:
 
 
 def in_turns(
+    recipe: Recipe,
     folder: Path,
     portions: Sequence[Portion],
     seed: int,
     vocabulary: Vocabulary,
     name: Callable[[str], Int64[Tensor, "k 3"]] | None,
 ) -> InTurns:
-    """The cached clips of several portions, a batch of each in turns."""
+    """The cached clips of several portions, a batch of each in each of the recipe's sizes, in turns."""
+    turns = [(portion, shape) for portion in portions for shape in recipe.shapes(portion.frames)]
     sources = {
-        portion: Shards(
-            folder / f"latents-{portion.frames}",
+        (portion, shape): Shards(
+            cache_of(folder, shape),
             portion.batch,
             seed + number,
             vocabulary.ids,
@@ -267,9 +296,14 @@ def in_turns(
             glimpses=portion.glimpses,
             name=name,
         )
-        for number, portion in enumerate(dict.fromkeys(portions))
+        for number, (portion, shape) in enumerate(dict.fromkeys(turns))
     }
-    return InTurns([sources[portion] for portion in portions])
+    return InTurns([sources[turn] for turn in turns])
+
+
+def cache_of(folder: Path, shape: Shape) -> Path:
+    """Where the latents of clips of a shape lie: where there are several sizes, each has a folder of its own."""
+    return folder / (f"latents-{shape.frames}-{shape.size}" if shape.among else f"latents-{shape.frames}")
 
 
 def encode_clips(
@@ -281,9 +315,10 @@ def encode_clips(
     group: Group,
     workers: int,
 ) -> Iterator[Step]:
-    """Fills the cache of a portion."""
-    cache, shape = folder / f"latents-{portion.frames}", recipe.shape(portion.frames)
-    yield from cache_latents(cache, portion.what, shape, portion.clips, material, autoencoder, group, workers)
+    """Fills the caches of a portion, one for each size."""
+    for name, shape in recipe.encoded(portion).items():
+        cache = cache_of(folder, shape)
+        yield from cache_latents(cache, name, shape, portion.clips, material, autoencoder, group, workers)
 
 
 def cache_latents(
@@ -338,23 +373,39 @@ def samples(
     vocabulary: Vocabulary,
     step: int,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """What held-out prompts have become of so far: a row of frames for each."""
-    prompts = [prompt_and_facts(HELD_OUT + i)[0] for i in range(SAMPLED)]
+    """What held-out prompts have become of so far: a row of frames for each, the same prompts in every size."""
+    shapes = recipe.shapes(stage.frames)
+    clips = 2 * max(1, SAMPLED // (2 * len(shapes)))
+    rows = [_samples(recipe, shape, clips, objective, autoencoder, vocabulary) for shape in shapes]
+    widest = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows])
+
+
+def _samples(
+    recipe: Recipe,
+    shape: Shape,
+    clips: int,
+    objective: FlowMatching,
+    autoencoder: VideoAutoencoder,
+    vocabulary: Vocabulary,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Clips of one shape, two side by side."""
+    prompts = [prompt_and_facts(HELD_OUT + i)[0] for i in range(clips)]
     device = objective.transformer.frames_in.weight.device
     stride = recipe.autoencoder.spatial_stride
-    shape = (latent_frames(stage.frames), recipe.autoencoder.channels, recipe.height // stride, recipe.width // stride)
-    known = torch.zeros(len(prompts), *shape, device=device)
+    size = (latent_frames(shape.frames), recipe.autoencoder.channels, shape.height // stride, shape.width // stride)
+    known = torch.zeros(len(prompts), *size, device=device)
     nothing = torch.zeros(known.shape[:2], dtype=torch.bool, device=device)
     fps = known.new_full((len(prompts),), recipe.fps)
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
         text = objective.text(pad([vocabulary.ids(prompt) for prompt in prompts]).to(device))
-        negative = objective.text(pad([[]] * SAMPLED).to(device))
+        negative = objective.text(pad([[]] * clips).to(device))
         streams, without = Streams(text, None, known, nothing, fps), Streams(negative, None, known, nothing, fps)
         settings = replace(recipe.sampling, steps=min(recipe.sampling.steps, 16), preview_every=0)
-        *_, last = sample(objective.transformer, streams, without, settings, range(SAMPLED))
+        *_, last = sample(objective.transformer, streams, without, settings, range(clips))
         assert isinstance(last, Sampled), last
         video, _ = autoencoder.to(device).decode(last.latent.frames)
-    shown = np.unique(np.linspace(0, stage.frames - 1, 6).round().astype(int))
+    shown = np.unique(np.linspace(0, shape.frames - 1, 6).round().astype(int))
     frames = ((video[:, shown].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return rearrange(frames, "(r n) t c h w -> (n h) (r t w) c", r=2).cpu().numpy()
 
@@ -370,13 +421,27 @@ def trained(
     draw: Sheet | None = None,
 ) -> Iterator[Step]:
     """Trains `objective` in a folder of its own; afterwards it has its averaged weights. `about`: see Trainer.recipe"""
-    shown = draw if group.rank == 0 else None
-    trainer = Trainer(objective, source, settings, folder / name, recipe=about, group=group, on_sample=shown)
+    objective.to(group.device)
+    # A module that is sharded stays so, and what follows uses this one again, whole: so a copy of it learns.
+    learner = deepcopy(objective) if settings.fsdp else objective
+
+    def sheet(step: int) -> UInt8[np.ndarray, "h w 3"] | None:
+        if settings.fsdp:
+            objective.load_state_dict(weights(learner))
+        return draw(step) if draw is not None and group.rank == 0 else None
+
+    shown = None if draw is None else sheet
+    trainer = Trainer(learner, source, settings, folder / name, recipe=about, group=group, on_sample=shown)
     for event in trainer.run():
         yield name, event
     with trainer.averaged():
-        average = {key: tensor.clone() for key, tensor in objective.state_dict().items()}
+        average = weights(learner)
     objective.load_state_dict(average)
+
+
+def weights(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of what a module's state holds, each tensor in one piece. Collective where it is sharded."""
+    return {name: whole(tensor).clone() for name, tensor in module.state_dict().items()}
 
 
 def _encode(

@@ -10,7 +10,7 @@ Pixel values are float in [-1, 1]; time of the flow runs from 0 (data) to 1 (noi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import TypeAlias
@@ -34,6 +34,12 @@ def latent_frames(pixel_frames: int) -> int:
         low = max(1, pixel_frames - (pixel_frames - 1) % TEMPORAL_STRIDE)
         raise ValueError(f"a clip has 1 + 4k frames, not {pixel_frames}: take {low} or {low + TEMPORAL_STRIDE}")
     return 1 + (pixel_frames - 1) // TEMPORAL_STRIDE
+
+
+def sizes_named(sizes: Sequence[Sequence[int]]) -> str:
+    """Sizes (width, height), one or more, as a part of a sentence."""
+    *others, last = (f"{width}x{height}" for width, height in sizes)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def device_of(name: str | None = None) -> torch.device:

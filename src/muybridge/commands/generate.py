@@ -26,7 +26,7 @@ from muybridge.storage.pipelines import INDEX
 from muybridge.storage.provenance import Provenance
 from muybridge.storage.publish import publish, sign
 from muybridge.storage.stills import contact_sheet, fit, read_still
-from muybridge.types import TEMPORAL_STRIDE, Condition
+from muybridge.types import TEMPORAL_STRIDE, Condition, sizes_named
 
 if TYPE_CHECKING:
     from muybridge.training.parallel import Group
@@ -313,8 +313,9 @@ def warnings(wish: Wish, condition: Condition, model: Model) -> list[str]:
         return []
     found = [*words("prompt", condition.prompt, model), *words("negative prompt", condition.negative, model)]
     trained = model.config["trained"]
-    if (condition.width, condition.height) != (trained["width"], trained["height"]):
-        found.append(f"{name} learnt from {trained['width']}x{trained['height']} only: this size may look odd")
+    sizes = trained.get("sizes") or [[trained["width"], trained["height"]]]
+    if [condition.width, condition.height] not in sizes:
+        found.append(f"{name} learnt from {sizes_named(sizes)} only: this size may look odd")
     if condition.frames > trained["frames"]:
         found.append(f"{name} learnt from clips of {trained['frames']} frames: later ones may drift")
     if condition.fps != trained["fps"]:

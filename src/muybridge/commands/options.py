@@ -25,12 +25,21 @@ def seeds_of(seed: int | None, count: int) -> list[int]:
     return [first + i for i in range(count)]
 
 
-def size_of(text: str) -> tuple[int, int]:
+def size_of(text: str, option: str = "--size") -> tuple[int, int]:
     """Width and height of "WIDTHxHEIGHT"."""
     found = re.fullmatch(r"([0-9]{1,5})[xX×]([0-9]{1,5})", text.strip())
     if not found:
-        raise ValueError(f"--size is {text[:40]!r}: write WIDTHxHEIGHT, such as 128x128")
+        raise ValueError(f"{option} is {text[:40]!r}: write WIDTHxHEIGHT, such as 128x128")
     return int(found[1]), int(found[2])
+
+
+def sizes_of(text: str) -> tuple[tuple[int, int], ...]:
+    """Width and height of each of "WIDTHxHEIGHT,WIDTHxHEIGHT,…"; none of an empty text."""
+    sizes = tuple(size_of(each, "--sizes") for each in text.split(",")) if text else ()
+    for width, height in sizes:
+        if sizes.count((width, height)) > 1:
+            raise ValueError(f"--sizes names {width}x{height} twice: once is enough")
+    return sizes
 
 
 def outputs_of(

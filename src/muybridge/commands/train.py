@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
@@ -13,8 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from muybridge.commands.options import sizes_of
 from muybridge.data.material import Filmed, Material, Shape
 from muybridge.recipes import find
+from muybridge.recipes.recipe import Recipe
 from muybridge.recipes.rehearsal import amounts, rehearsed
 from muybridge.train import Step, train
 from muybridge.training.parallel import joined
@@ -24,14 +27,23 @@ from muybridge.types import Trained
 Event: TypeAlias = Trained | Done
 
 
-def run(name: str, folder: Path, data: Path | None, device: str | None, workers: int) -> None:
+def run(
+    name: str, folder: Path, data: Path | None, device: str | None, workers: int, sizes: str = "", fsdp: bool = False
+) -> None:
     """Trains recipe `name` in `folder`, from where it was; on one process or, under torchrun, on several."""
-    recipe = find(name)
+    recipe = recipe_of(name, sizes)
     material = recipe.material if data is None else Filmed(data)
     with joined(device) as group:
+        if fsdp:
+            if group.world == 1:
+                raise ValueError(
+                    "--fsdp spreads the weights over several processes, and there is one: start them with torchrun "
+                    f"--nproc-per-node 2 -m muybridge.cli train {name} --fsdp, or leave --fsdp out"
+                )
+            recipe = recipe.sharded()
         console = Console(stderr=True, quiet=group.rank != 0, highlight=False)
         longest = max(recipe.learn_autoencoder.clip_frames, *(stage.frames for stage in recipe.flow))
-        tell(console, material, recipe.shape(longest))
+        tell(console, material, recipe.shapes(longest)[0])
         with Lines(console) as lines:
             stages = train(recipe, material, folder, group, workers)
             for step in stages:
@@ -41,9 +53,19 @@ def run(name: str, folder: Path, data: Path | None, device: str | None, workers:
             print(f'try it         muybridge generate "a red ball and a blue box" --model {folder / "model"}')
 
 
-def rehearse(name: str, data: Path | None, device: str | None, workers: int) -> None:
-    """Takes a few steps of every stage of recipe `name` and keeps nothing; prints how long each stage would take."""
+def recipe_of(name: str, sizes: str) -> Recipe:
+    """The recipe of a name, in these sizes if any are named."""
     recipe = find(name)
+    return replace(recipe, sizes=sizes_of(sizes)) if sizes else recipe
+
+
+def rehearse(
+    name: str, data: Path | None, device: str | None, workers: int, sizes: str = "", fsdp: bool = False
+) -> None:
+    """Takes a few steps of every stage of recipe `name` and keeps nothing; prints how long each stage would take."""
+    if fsdp:
+        raise ValueError("a rehearsal is of one process, and --fsdp is for several: leave one of the two out")
+    recipe = recipe_of(name, sizes)
     material = recipe.material if data is None else Filmed(data)
     heard: dict[str, list[Event]] = {}
     with (

@@ -104,9 +104,19 @@ class Footage:
         """The files in use, each once for every bucket it fits."""
         return [file for row in self._members.values() for file in row]
 
-    def window(self, number: int) -> tuple[UInt8[np.ndarray, "t h w 3"], File]:
-        """Window `number` of an endless row in which the first bucket's files take turns, and the file it is of."""
-        bucket, row = next(iter(self._members.items()))
+    def check(self, bucket: Bucket) -> None:
+        """ValueError if none of the files goes to this bucket."""
+        if bucket not in self._members:
+            others = ", ".join(f"{other.width}x{other.height}" for other in self._members)
+            raise ValueError(
+                f"of the videos in {self.folder} none of {bucket.frames} frames or more is nearest to "
+                f"{bucket.width}x{bucket.height}, they are to {others}: leave that size out, or add such videos"
+            )
+
+    def window(self, number: int, bucket: Bucket) -> tuple[UInt8[np.ndarray, "t h w 3"], File]:
+        """Window `number` of an endless row in which the bucket's files take turns, and the file it is of."""
+        self.check(bucket)
+        row = self._members[bucket]
         file = row[number % len(row)]
         return _window(file, bucket, draw(self.seed, number, 3)), file
 

@@ -17,16 +17,27 @@ from muybridge.data.footage import Bucket, Footage
 from muybridge.data.sentences import COLOURS, SHAPES
 from muybridge.data.worlds import HELD_OUT, HELD_OUT_PAIRS
 from muybridge.simulation import VOCABULARY, simulate
+from muybridge.types import sizes_named
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of the clips wanted: frames in all, pixels, frames a second."""
+    """Of the clips wanted: frames in all, pixels, frames a second.
+
+    among  sizes (width, height) that clips come in, of which this is one; footage goes to the nearest to it. None: all
+           clips come in this size
+    """
 
     frames: int
     height: int
     width: int
     fps: float
+    among: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def size(self) -> str:
+        """As people write it: width x height."""
+        return f"{self.width}x{self.height}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,8 @@ class Material(Protocol):
 
 def origin_of(material: Material, shape: Shape) -> str:
     """What clips are of: their material and their shape, in words that tell them from any others."""
-    return f"{material.identity}, {shape.frames} frames of {shape.width}x{shape.height} at {shape.fps:g} fps"
+    beside = f", one of {sizes_named(shape.among)}" if shape.among else ""
+    return f"{material.identity}, {shape.frames} frames of {shape.size} at {shape.fps:g} fps{beside}"
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ class Filmed:
         return f"{self.name} ({digest[:12]})"
 
     def clip(self, number: int, shape: Shape) -> Seen:
-        rgb, file = _footage(self.folder, shape).window(number)
+        rgb, file = _footage(self.folder, shape).window(number, _bucket(shape))
         step = np.abs(np.diff(rgb.astype(np.int16), axis=0, prepend=rgb[:1])).max(axis=-1)
         return Seen(rgb, step > CHANGE, file.captions, file.fps)
 
@@ -135,23 +147,36 @@ class Filmed:
         split = Vocabulary.of(()).split
         return frozenset(word for file in footage.files for caption in file.captions for word in split(caption))
 
+    def check(self, shape: Shape) -> None:
+        """ValueError if no file has clips of this shape."""
+        _footage(self.folder, shape).check(_bucket(shape))
+
     def notes(self, shape: Shape) -> list[str]:
-        """A sentence for each file that has no clip of this shape, and for each caption that is not read to its end."""
+        """A sentence for each file that has no clip so long, and for each caption that is not read to its end."""
         footage, vocabulary = _footage(self.folder, shape), Vocabulary.of(())
         short = [f"{path} is shorter than {shape.frames} frames: no such clip is of it" for path in footage.skipped]
         long = [
             f"{file.path} has a caption of {LONGEST_PROMPT + beyond} words: the first {LONGEST_PROMPT} are read"
-            for file in footage.files
+            for file in dict.fromkeys(footage.files)  # which stand there once for each size that they fit
             for caption in file.captions
             if (beyond := vocabulary.beyond(caption))
         ]
         return short + long
 
 
-@lru_cache(maxsize=16)
+def _bucket(shape: Shape) -> Bucket:
+    return Bucket(shape.frames, shape.height, shape.width)
+
+
 def _footage(folder: Path, shape: Shape) -> Footage:
-    """The clips of a folder. Kept in each process, for every file is opened to be known."""
-    return Footage(folder, [Bucket(shape.frames, shape.height, shape.width)], batch=1, fps=shape.fps)
+    """The clips of a folder, in this shape and in those beside it."""
+    return _opened(folder, shape.frames, shape.fps, shape.among or ((shape.width, shape.height),))
+
+
+@lru_cache(maxsize=16)
+def _opened(folder: Path, frames: int, fps: float, sizes: tuple[tuple[int, int], ...]) -> Footage:
+    """Kept in each process, for every file is opened to be known."""
+    return Footage(folder, [Bucket(frames, height, width) for width, height in sizes], batch=1, fps=fps)
 
 
 CHANGE = 12

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from muybridge.data.material import Material, Shape, Simulated
 from muybridge.sampler.sample import Settings
@@ -96,7 +97,10 @@ class WitnessStage:
 class Recipe:
     """A model, from nothing to weights. The text encoder is as wide as the transformer expects its text to be.
 
-    `material` is what it is trained on where nobody gives footage of their own.
+    height, width  of the clips that the autoencoder learns from
+    material       what it is trained on where nobody gives footage of their own
+    sizes          (width, height) of the clips that the transformer learns from, in turns; the first is what the model
+                   makes unasked. None: those of the autoencoder
     """
 
     name: str
@@ -113,7 +117,32 @@ class Recipe:
     width: int = 128
     fps: float = 15.0
     material: Material = field(default_factory=Simulated)
+    sizes: tuple[tuple[int, int], ...] = ()
 
     def shape(self, frames: int) -> Shape:
-        """The shape of this recipe's clips, `frames` long."""
+        """The shape of the clips that the autoencoder learns from, `frames` long."""
         return Shape(frames, self.height, self.width, self.fps)
+
+    def shapes(self, frames: int) -> tuple[Shape, ...]:
+        """The shapes of the clips that the transformer learns from, `frames` long: one for each size."""
+        among = tuple(Shape(frames, height, width, self.fps, self.sizes) for width, height in self.sizes)
+        return among or (self.shape(frames),)
+
+    def encoded(self, portion: Portion) -> Mapping[str, Shape]:
+        """What is encoded for a portion: its clips in every shape, each by a name for people."""
+        return {
+            f"{portion.what} {shape.size}" if shape.among else portion.what: shape
+            for shape in self.shapes(portion.frames)
+        }
+
+    def sharded(self) -> Recipe:
+        """The same recipe, with weights, gradients and optimisers spread over the processes in every stage."""
+        pixels, words, witness = self.learn_autoencoder, self.learn_words, self.learn_witness
+        decoder = None if pixels.decoder is None else replace(pixels.decoder, fsdp=True)
+        return replace(
+            self,
+            learn_autoencoder=replace(pixels, training=replace(pixels.training, fsdp=True), decoder=decoder),
+            learn_words=replace(words, training=replace(words.training, fsdp=True)),
+            flow=tuple(replace(stage, training=replace(stage.training, fsdp=True)) for stage in self.flow),
+            learn_witness=None if witness is None else replace(witness, training=replace(witness.training, fsdp=True)),
+        )

@@ -45,8 +45,9 @@ def amounts(recipe: Recipe) -> Mapping[str, int]:
     found["words"] = recipe.learn_words.training.steps
     for stage in recipe.flow:
         for portion in stage.portions:
-            what = f"encoding {portion.what}"
-            found[what] = max(found.get(what, 0), portion.clips)
+            for name in recipe.encoded(portion):
+                what = f"encoding {name}"
+                found[what] = max(found.get(what, 0), portion.clips)
         found[stage.name] = stage.training.steps
     return found if witness is None else found | {"witness": witness.training.steps}
 
@@ -56,10 +57,11 @@ def _brief(training: TrainSettings, steps: int = STEPS) -> TrainSettings:
 
 
 def _brief_flow(stage: FlowStage, recipe: Recipe, batch: int | None) -> FlowStage:
-    """Every portion has its turn, and the first one two. The witness takes its batches from the same clips."""
+    """Every portion has its turn in every size, and the first one two. The witness sees the same clips."""
     learns = 0 if recipe.learn_witness is None else batch or recipe.learn_witness.batch
     portions = tuple(_few(portion, batch or portion.batch, learns) for portion in stage.portions)
-    return replace(stage, training=_brief(stage.training, max(STEPS, len(portions) + 1)), portions=portions)
+    turns = sum(len(recipe.encoded(portion)) for portion in portions)
+    return replace(stage, training=_brief(stage.training, max(STEPS, turns + 1)), portions=portions)
 
 
 def _few(portion: Portion, batch: int, least: int) -> Portion:

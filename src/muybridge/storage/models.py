@@ -86,7 +86,7 @@ def save_model(
     transformer: VideoTransformer,
     vocabulary: Vocabulary,
     sampling: Settings,
-    trained: Mapping[str, float],
+    trained: Mapping[str, Any],
     learnt_from: str,
     card: str,
     familiarity: Familiarity | None = None,
@@ -95,7 +95,8 @@ def save_model(
     """Writes what `load` reads: three networks, the words they know, and how to use them.
 
     sampling     what measured best for this model
-    trained      the clips it learnt from: frames, height, width, fps
+    trained      the clips it learnt from: frames, height, width, fps; where they came in several sizes, `sizes`, each
+                 [width, height], the first of them the one above
     learnt_from  the same in words, for people, e.g. "simulated tabletop worlds"
     card         the model card, Markdown: command, data, time, machine, scores
     familiarity  what their stills have in common, by which others are doubted
@@ -149,9 +150,16 @@ def _checked(found: checkpoint.Checkpoint) -> Mapping[str, Any]:
         said = trained.items() if isinstance(trained, dict) else ()
         numbers = {key for key, value in said if isinstance(value, int | float)}
         missing = [f"the number {key!r} in config.json" for key in sorted(TRAINED - numbers)]
+        sizes = dict(said).get("sizes", [])
+        if not isinstance(sizes, list) or not all(_is_size(size) for size in sizes):
+            missing.append("pairs of whole numbers as 'sizes' in config.json")
     if missing:
         raise ValueError(f"the checkpoint {found.folder} lacks {', '.join(missing)}: copy or download it again, whole")
     return {"learnt_from": "other clips", **found.config}
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size)
 
 
 @contextmanager

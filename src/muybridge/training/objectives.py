@@ -243,6 +243,8 @@ class FlowMatching(nn.Module):
 
     Where the batch says what stands where, a `recogniser` adds `recognition` times its loss. Where it says what the
     words name, a `reader` adds its own: velocities alone would wear away what the text encoder knows of words.
+
+    shapes  of batches and samples that the transformer meets while it is one and the same; it is compiled for each
     """
 
     def __init__(
@@ -253,14 +255,17 @@ class FlowMatching(nn.Module):
         recogniser: Recogniser | None = None,
         recognition: float = 0.5,
         reader: Reader | None = None,
+        shapes: int = 1,
     ) -> None:
         super().__init__()
-        self.reader = reader
+        self.reader, self.shapes = reader, shapes
         self.transformer, self.text, self.levels = transformer, text, levels
         self.recogniser, self.recognition = recogniser, recognition
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles the transformer for each shape of a batch, and leaves the draws of random numbers as they are."""
+        # What is met beyond the limit is not compiled. Twice: with gradients and without.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * self.shapes)
         self.transformer.compile(*args, **{"dynamic": False, **kwargs})
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

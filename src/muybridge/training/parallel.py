@@ -6,6 +6,7 @@ Under `torchrun` the processes find each other through torch.distributed's own e
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -85,16 +86,22 @@ def joined(device: str | None = None) -> Iterator[Group]:
 
 
 def sharded(module: nn.Module, group: Group, within: tuple[str, ...]) -> None:
-    """Splits the weights of `module` over the processes, in place.
+    """Splits what `module` learns over the processes, in place.
 
     Each child of the submodules named `within` (the blocks of a transformer) is a unit that is gathered when needed;
-    the rest is one more.
+    the rest is one more. What is frozen stays whole: to gather it all would have to ask for it, and some may not (a
+    witness repaints only the pictures that are drawn for it).
     """
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")  # which nobody changes in place
     mesh = init_device_mesh(group.device.type, (group.world,))
+    frozen = {parameter for parameter in module.parameters() if not parameter.requires_grad}
+    for parameter in module.parameters():  # FSDP2 takes no other order in memory, such as channels last
+        parameter.data = parameter.data.contiguous()
     for name, child in list(module.named_modules()):
-        if len(parts := name.split(".")) > 1 and parts[-2] in within:
-            fully_shard(child, mesh=mesh)
-    fully_shard(module, mesh=mesh)
+        learns = any(parameter.requires_grad for parameter in child.parameters())
+        if learns and len(parts := name.split(".")) > 1 and parts[-2] in within:
+            fully_shard(child, mesh=mesh, ignored_params=frozen)
+    fully_shard(module, mesh=mesh, ignored_params=frozen)
 
 
 def replicated(module: nn.Module, group: Group) -> nn.Module:
