@@ -119,6 +119,20 @@ def test_an_engine_that_fails_is_left_out(
     assert remembered(model, tmp_path) == trials
 
 
+def test_an_engine_that_fails_in_a_clip_is_a_sentence(
+    model: muybridge.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        raise RuntimeError("could not create a primitive\n at some line of C++")
+
+    monkeypatch.setattr(kinds, "_function", lambda *given: broken)
+    model.engine = make(model, "onnxruntime-f32", folder)
+    with pytest.raises(
+        ValueError, match=r"^onnxruntime-f32 failed on this machine \(could not create a primitive\): take"
+    ):
+        model.generate(muybridge.Condition(PROMPT, frames=5, height=32, width=32))
+
+
 def test_a_damaged_graph_is_made_anew(model: muybridge.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Graph:
         def SerializeToString(self) -> bytes:

@@ -119,7 +119,24 @@ def make(
     if model.device.type != "cpu":
         raise ValueError(f"the engine {kind} runs on CPUs, the model is on {model.device}: take --engine torch")
     parts, home = {name: part for name, part in _parts(model).items() if name in names}, home_of(model, folder)
-    return Engine(kind, parts, {name: _function(part, kind, home, threads) for name, part in parts.items()})
+    return Engine(
+        kind, parts, {name: _blamed(kind, _function(part, kind, home, threads)) for name, part in parts.items()}
+    )
+
+
+def _blamed(kind: str, function: Function) -> Function:
+    """The same, but what goes wrong in a runtime is a ValueError that names it; each has errors of its own kinds."""
+
+    def run(inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        try:
+            return function(inputs)
+        except MemoryError:
+            raise
+        except Exception as error:
+            said = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+            raise ValueError(f"{kind} failed on this machine ({said}): take --engine torch") from error
+
+    return run
 
 
 def eager(model: Runnable, dtype: torch.dtype = torch.float32) -> Engine:
