@@ -275,6 +275,7 @@ def train(
     device: str | None = None,
     workers: int = 2,
     rehearse: bool = False,
+    text: str | None = None,
 ) -> None:
     """Train a model by a recipe: autoencoder, text encoder, transformer, checkpoint.
 
@@ -290,14 +291,16 @@ def train(
         device: cpu or cuda; by default what there is.
         workers: Processes that make clips and batches ahead of time; 0 makes them in the one that trains.
         rehearse: Take a few steps of every stage and keep nothing: does it fit here, and how long will all of it take?
+        text: A text encoder that others have trained (T5, UMT5, CLIP, Qwen), which prompts are read with: a folder, or
+            org/name on the hub. It learns nothing, and the checkpoint holds a copy. By default words are learnt.
     """
     from muybridge.commands.train import rehearse as rehearsal
     from muybridge.commands.train import run
 
     if rehearse:
-        rehearsal(recipe, data, device, workers)
+        rehearsal(recipe, data, device, workers, text)
         return
-    run(recipe, folder or Path("runs") / recipe, data, device, workers)
+    run(recipe, folder or Path("runs") / recipe, data, device, workers, text)
 
 
 @app.command

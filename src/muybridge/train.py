@@ -21,7 +21,9 @@ from einops import rearrange
 from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
+from muybridge.conditioning.borrowed import borrowed_by, borrowing, name_of, tokens_of
 from muybridge.conditioning.familiarity import Familiarity
+from muybridge.conditioning.pretrained import PretrainedText
 from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
@@ -38,6 +40,7 @@ from muybridge.generate import save_model
 from muybridge.recipes.recipe import FlowStage, Portion, Recipe
 from muybridge.sampler.sample import sample
 from muybridge.simulation import prompt_and_facts
+from muybridge.storage.checkpoint import PRETRAINED
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.training.objectives import (
     FlowMatching,
@@ -77,23 +80,31 @@ SAMPLED = 8
 """Held-out prompts whose pictures are drawn now and then while the transformer learns."""
 
 
-def train(recipe: Recipe, material: Material, folder: Path, group: Group, workers: int = 2) -> Iterator[Step]:
+def train(
+    recipe: Recipe,
+    material: Material,
+    folder: Path,
+    group: Group,
+    workers: int = 2,
+    pretrained: PretrainedText | None = None,
+) -> Iterator[Step]:
     """All stages in order; yields how far each is. At the end `folder`/model is a checkpoint that generates.
 
-    `workers` processes make clips and batches ahead of time; 0 makes them here.
+    `workers` processes make clips and batches ahead of time; 0 makes them here. What a `pretrained` text encoder says
+    of a prompt is read in place of an embedding of each word; it learns nothing itself.
     """
-    vocabulary = Vocabulary.of(material.words())
-    autoencoder = yield from learn_autoencoder(recipe, material, folder, group)
-    text = text_encoder(recipe, vocabulary)
+    vocabulary = Vocabulary.of(material.words()) if pretrained is None else tokens_of(pretrained)
+    about = identity(recipe, material, pretrained)
+    autoencoder = yield from learn_autoencoder(recipe, material, folder, group, about)
+    text = text_encoder(recipe, vocabulary, pretrained)
     reader = Reader(text.config, CLASSES, sentences.OBJECTS) if material.grammatical else None
     if reader is not None:
-        yield from learn_words(recipe, material, Reading(text, reader), vocabulary, folder, group, workers)
+        yield from learn_words(recipe, Reading(text, reader), vocabulary, folder, group, about, workers)
     # Whether words were learnt in this process or in an earlier one, what follows begins with the same numbers.
     torch.manual_seed(recipe.flow[0].training.seed)
     transformer = VideoTransformer(recipe.transformer)
     recogniser = Recogniser(recipe.transformer, material.classes) if material.classes else None
     name = sentences.named if material.grammatical else None
-    about = identity(recipe, material)
     for stage in recipe.flow:
         for portion in stage.portions:
             yield from encode_clips(recipe, portion, material, autoencoder, folder, group, workers)
@@ -102,7 +113,7 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
         source = in_turns(folder, stage.portions, stage.training.seed, vocabulary, name)
         with Prefetch(source, min(workers, 1)) as ahead:
             yield from trained(stage.name, objective, ahead, stage.training, folder, group, about, draw)
-    witness = yield from learn_witness(recipe, material, autoencoder, text, vocabulary, folder, group, workers)
+    witness = yield from learn_witness(recipe, material, autoencoder, text, vocabulary, folder, group, about, workers)
     if group.rank == 0:
         save_model(
             folder / "model",
@@ -116,14 +127,14 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
             learnt_from=material.name,
             familiarity=familiarity(autoencoder, folder / "pixels"),
             witness=witness,
-            card=card(recipe),
+            card=card(recipe, text),
         )
 
 
 def learn_autoencoder(
-    recipe: Recipe, material: Material, folder: Path, group: Group
+    recipe: Recipe, material: Material, folder: Path, group: Group, about: Mapping[str, Any]
 ) -> Generator[Step, None, VideoAutoencoder]:
-    """The recipe's autoencoder, whose latents have about unit variance."""
+    """The recipe's autoencoder, whose latents have about unit variance. `about`: see `identity`."""
     stage = recipe.learn_autoencoder
     torch.manual_seed(stage.training.seed)
     autoencoder, began = VideoAutoencoder(recipe.autoencoder), time.monotonic()
@@ -132,7 +143,7 @@ def learn_autoencoder(
         yield "pixels", Progress(number + 1, stage.files, time.monotonic() - began)
     group.largest(0.0)  # a collective: all wait for all
     windows = partial(Crops, folder / "pixels", stage.files, stage.batch, stage.frames, stage.side)
-    objective, about = Reconstruction(autoencoder, stage.object_weight), identity(recipe, material)
+    objective = Reconstruction(autoencoder, stage.object_weight)
     yield from trained("autoencoder", objective, windows(stage.training.seed), stage.training, folder, group, about)
     normalise(autoencoder, folder / "pixels")
     if stage.decoder is not None:
@@ -164,10 +175,11 @@ def familiarity(autoencoder: VideoAutoencoder, pixels: Path) -> Familiarity | No
     return Familiarity.fit(torch.stack(latents), torch.stack(psnrs)) if len(latents) >= FEWEST else None
 
 
-def identity(recipe: Recipe, material: Material) -> Mapping[str, Any]:
+def identity(recipe: Recipe, material: Material, pretrained: PretrainedText | None = None) -> Mapping[str, Any]:
     """What a folder belongs to, beside a stage's own settings: one of other material or networks is refused."""
     networks = {"autoencoder": asdict(recipe.autoencoder), "transformer": asdict(recipe.transformer)}
-    return {"material": material.identity, **networks, "text": [recipe.text_layers, recipe.text_heads]}
+    found = {"material": material.identity, **networks, "text": [recipe.text_layers, recipe.text_heads]}
+    return found if pretrained is None else found | {"text encoder": name_of(pretrained)}
 
 
 def trained_on(recipe: Recipe) -> dict[str, float]:
@@ -176,7 +188,7 @@ def trained_on(recipe: Recipe) -> dict[str, float]:
     return {"frames": frames, "height": recipe.height, "width": recipe.width, "fps": recipe.fps}
 
 
-def card(recipe: Recipe) -> str:
+def card(recipe: Recipe, text: TextEncoder) -> str:
     """The model card of a fresh checkpoint: what is known before anything is measured."""
     rows: list[tuple[str, int, int | str]]
     pixels = recipe.learn_autoencoder
@@ -191,31 +203,41 @@ def card(recipe: Recipe) -> str:
     table = "\n".join(f"| {name} | {steps} | {batch} |" for name, steps, batch in rows)
     return (
         f"# {recipe.name}\n\nText and stills to video, {recipe.width}x{recipe.height} at {recipe.fps:g} fps.\n"
-        f"Trained by `muybridge train {recipe.name}`.\n\n| stage | steps | clips a step |\n|---|--:|--:|\n{table}\n"
+        f"Trained by `muybridge train {recipe.name}`.{reading(text)}\n\n"
+        f"| stage | steps | clips a step |\n|---|--:|--:|\n{table}\n"
     )
 
 
-def text_encoder(recipe: Recipe, vocabulary: Vocabulary) -> TextEncoder:
+def reading(text: TextEncoder) -> str:
+    """A sentence for the model card about a text encoder that others have trained; empty where there is none."""
+    frozen = borrowed_by(text)
+    if frozen is None:
+        return ""
+    kind = frozen.model.config.model_type
+    return f"\nPrompts are read with a frozen {kind}, which lies in `{PRETRAINED}` under the licence of its makers."
+
+
+def text_encoder(recipe: Recipe, vocabulary: Vocabulary, pretrained: PretrainedText | None = None) -> TextEncoder:
     """The recipe's text encoder, as yet untrained."""
     torch.manual_seed(recipe.learn_words.training.seed)
-    return TextEncoder(
-        TextConfig(len(vocabulary), recipe.transformer.text_width, recipe.text_layers, recipe.text_heads)
-    )
+    config = TextConfig(len(vocabulary), recipe.transformer.text_width, recipe.text_layers, recipe.text_heads)
+    return TextEncoder(config) if pretrained is None else borrowing(config, pretrained.frozen, vocabulary.longest)
 
 
 def learn_words(
     recipe: Recipe,
-    material: Material,
     objective: Reading,
     vocabulary: Vocabulary,
     folder: Path,
     group: Group,
+    about: Mapping[str, Any],
     workers: int,
 ) -> Iterator[Step]:
     """The text encoder learns to tell what a sentence names."""
     stage = recipe.learn_words
-    with Prefetch(sentences.Sentences(stage.batch, vocabulary.ids), min(workers, 1)) as ahead:
-        yield from trained("words", objective, ahead, stage.training, folder, group, identity(recipe, material))
+    source = sentences.Sentences(stage.batch, vocabulary.ids, text_length=vocabulary.longest)
+    with Prefetch(source, min(workers, 1)) as ahead:
+        yield from trained("words", objective, ahead, stage.training, folder, group, about)
 
 
 def learn_witness(
@@ -226,6 +248,7 @@ def learn_witness(
     vocabulary: Vocabulary,
     folder: Path,
     group: Group,
+    about: Mapping[str, Any],
     workers: int,
 ) -> Generator[Step, None, Witness | None]:
     """What chooses among drafts; None where the recipe wants none, or nobody knows what the clips show."""
@@ -239,7 +262,7 @@ def learn_witness(
     source = in_turns(folder, first_frames(recipe, stage.batch), stage.training.seed, vocabulary, sentences.named)
     with Prefetch(source, min(workers, 1)) as ahead:
         objective = Witnessing(witness, text.requires_grad_(False), autoencoder.requires_grad_(False))
-        yield from trained("witness", objective, ahead, stage.training, folder, group, identity(recipe, material))
+        yield from trained("witness", objective, ahead, stage.training, folder, group, about)
     return witness.eval()
 
 
@@ -263,6 +286,7 @@ def in_turns(
             portion.batch,
             seed + number,
             vocabulary.ids,
+            vocabulary.longest,
             frames=portion.latents,
             glimpses=portion.glimpses,
             name=name,
