@@ -36,7 +36,7 @@ class Borrowed(nn.Module):
         tokens, mask = (ids[:, :length] - 1).clamp_min(0), seen[:, :length]
         # Attention to nothing is no number in some families; a prompt of nothing is shown one token that nobody reads.
         mask = mask | (torch.arange(length, device=ids.device) == 0)
-        with torch.no_grad(), torch.autocast(ids.device.type, enabled=False):  # the same features whatever is round it
+        with torch.no_grad():
             features = self.frozen(tokens, mask).float()
         features = torch.where(seen[:, :length, None], normed(features), 0)
         brought: Tensor = self.bring(features)
