@@ -283,7 +283,7 @@ def test_the_lab_is_refused_before_it_fetches(
 
 
 def test_long_captions_of_films_are_told_and_short_ones_learnt(
-    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     films = tmp_path / "films"
     films.mkdir()

@@ -45,7 +45,7 @@ class Borrowed(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Borrowed:
         """What moves the module moves the frozen encoder with it."""
         self.frozen.model._apply(fn)
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
 
