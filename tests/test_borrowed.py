@@ -19,10 +19,8 @@ from muybridge.conditioning.pretrained import PretrainedText
 from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.tokens import Tokens
 from muybridge.data.material import Simulated
-from muybridge.distil import distil
 from muybridge.generate import load
 from muybridge.recipes import find
-from muybridge.recipes.students import find_student
 from muybridge.simulation import simulate
 from muybridge.storage.checkpoint import load as load_checkpoint
 from muybridge.storage.video import write_mp4
@@ -254,8 +252,8 @@ def test_a_checkpoint_that_is_not_whole_is_refused(
 
 
 def test_it_teaches(runs: dict[str, Path], tmp_path: Path) -> None:
-    teacher = load(runs["t5"] / "model", "cpu")
-    list(distil(find_student("tiny"), teacher, Simulated(), tmp_path, Group(), workers=0))
+    words = ["distill", "tiny", "--teacher", str(runs["t5"] / "model"), "-o", str(tmp_path), "--workers", "0"]
+    assert obey([*words, "--device", "cpu"]) == 0
     student = load(tmp_path / "model", "cpu")
     assert isinstance(student.vocabulary, Tokens)
     assert "frozen t5" in student.card
