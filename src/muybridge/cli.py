@@ -280,6 +280,7 @@ def train(
     rehearse: bool = False,
     sizes: str = "",
     fsdp: bool = False,
+    text: str | None = None,
 ) -> None:
     """Train a model by a recipe: autoencoder, text encoder, transformer, checkpoint.
 
@@ -299,14 +300,16 @@ def train(
             model makes unasked. Footage goes to the nearest to its proportions. By default the recipe's one.
         fsdp: Spread weights, gradients and optimisers over the processes that torchrun starts, where each of them has
             too little memory for all.
+        text: A text encoder that others have trained (T5, UMT5, CLIP, Qwen), which prompts are read with: a folder, or
+            org/name on the hub. It learns nothing, and the checkpoint holds a copy. By default words are learnt.
     """
     from muybridge.commands.train import rehearse as rehearsal
     from muybridge.commands.train import run
 
     if rehearse:
-        rehearsal(recipe, data, device, workers, sizes, fsdp)
+        rehearsal(recipe, data, device, workers, sizes, fsdp, text)
         return
-    run(recipe, folder or Path("runs") / recipe, data, device, workers, sizes, fsdp)
+    run(recipe, folder or Path("runs") / recipe, data, device, workers, sizes, fsdp, text)
 
 
 @app.command

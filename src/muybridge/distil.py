@@ -34,7 +34,7 @@ from muybridge.generate import Model, save_model, to_uint8
 from muybridge.recipes.student import Exercise, Halve, Imitate, Match, Shorten, StudentRecipe
 from muybridge.sampler.sample import JUMP, Settings
 from muybridge.simulation import prompt_and_facts
-from muybridge.train import Step, cache_latents, trained
+from muybridge.train import Step, cache_latents, reading, trained
 from muybridge.training.objectives import LevelSettings
 from muybridge.training.parallel import Group
 from muybridge.transformer.model import VideoTransformer
@@ -65,7 +65,8 @@ def distil(
     cache = folder / f"latents-{shape.frames}"
     yield from cache_latents(cache, "clips", shape, recipe.clips, material, teacher.autoencoder, group, workers)
     teaching = Teacher(teacher.transformer, teacher.text, guidance_of(teacher.settings)).to(group.device)
-    student = enrolled(recipe, teaching, Shards(cache, CALIBRATED, encode_text=teacher.vocabulary.ids))
+    words = teacher.vocabulary
+    student = enrolled(recipe, teaching, Shards(cache, CALIBRATED, 0, words.ids, words.longest))
     for exercise in recipe.exercises:
         source = lessons(exercise, cache, teacher)
         for name, steps, objective in rounds(exercise, recipe, student, teaching, teacher.settings.shift):
@@ -92,11 +93,11 @@ def distil(
 
 def lessons(exercise: Exercise, cache: Path, teacher: Model) -> Source:
     """What an exercise learns from: clips, and in turns with them first frames alone, if it wants any."""
-    seed, encode = exercise.training.seed, teacher.vocabulary.ids
-    clips = Shards(cache, exercise.batch, seed, encode)
+    seed, words = exercise.training.seed, teacher.vocabulary
+    clips = Shards(cache, exercise.batch, seed, words.ids, words.longest)
     if not exercise.firsts:
         return clips
-    return InTurns([clips, Shards(cache, exercise.firsts, seed + 1, encode, frames=1)])
+    return InTurns([clips, Shards(cache, exercise.firsts, seed + 1, words.ids, words.longest, frames=1)])
 
 
 def enrolled(recipe: StudentRecipe, teaching: Teacher, source: Source) -> VideoTransformer:
@@ -197,5 +198,5 @@ def card(recipe: StudentRecipe, teacher: Model) -> str:
     return (
         f"# {recipe.name}\n\nA student of {teacher.name} ({teacher.hash}): {recipe.steps} steps, guidance "
         f"{teacher.settings.guidance:g} built in.{streams}\nMade by `muybridge distill {recipe.name} --teacher "
-        f"{teacher.name}`.\n\n| exercise | steps | clips a step |\n|---|--:|--:|\n{table}\n"
+        f"{teacher.name}`.{reading(teacher.text)}\n\n| exercise | steps | clips a step |\n|---|--:|--:|\n{table}\n"
     )

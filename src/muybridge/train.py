@@ -22,7 +22,9 @@ from einops import rearrange
 from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
+from muybridge.conditioning.borrowed import borrowed_by, borrowing, name_of, tokens_of
 from muybridge.conditioning.familiarity import Familiarity
+from muybridge.conditioning.pretrained import PretrainedText
 from muybridge.conditioning.text import TextConfig, TextEncoder, pad
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
@@ -39,6 +41,7 @@ from muybridge.generate import check_shape, save_model
 from muybridge.recipes.recipe import FlowStage, Portion, Recipe
 from muybridge.sampler.sample import sample
 from muybridge.simulation import prompt_and_facts
+from muybridge.storage.checkpoint import PRETRAINED
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.training.objectives import (
     FlowMatching,
@@ -78,24 +81,33 @@ SAMPLED = 8
 """Held-out prompts whose pictures are drawn now and then while the transformer learns."""
 
 
-def train(recipe: Recipe, material: Material, folder: Path, group: Group, workers: int = 2) -> Iterator[Step]:
+def train(
+    recipe: Recipe,
+    material: Material,
+    folder: Path,
+    group: Group,
+    workers: int = 2,
+    pretrained: PretrainedText | None = None,
+) -> Iterator[Step]:
     """All stages in order; yields how far each is. At the end `folder`/model is a checkpoint that generates.
 
-    `workers` processes make clips and batches ahead of time; 0 makes them here. ValueError for sizes, see `check`.
+    `workers` processes make clips and batches ahead of time; 0 makes them here. What a `pretrained` text encoder says
+    of a prompt is read in place of an embedding of each word; it learns nothing itself. ValueError for sizes, see
+    `check`.
     """
     check(recipe, material)
-    vocabulary = Vocabulary.of(material.words())
-    autoencoder = yield from learn_autoencoder(recipe, material, folder, group)
-    text = text_encoder(recipe, vocabulary)
+    vocabulary = Vocabulary.of(material.words()) if pretrained is None else tokens_of(pretrained)
+    about = identity(recipe, material, pretrained)
+    autoencoder = yield from learn_autoencoder(recipe, material, folder, group, about)
+    text = text_encoder(recipe, vocabulary, pretrained)
     reader = Reader(text.config, CLASSES, sentences.OBJECTS) if material.grammatical else None
     if reader is not None:
-        yield from learn_words(recipe, material, Reading(text, reader), vocabulary, folder, group, workers)
+        yield from learn_words(recipe, Reading(text, reader), vocabulary, folder, group, about, workers)
     # Whether words were learnt in this process or in an earlier one, what follows begins with the same numbers.
     torch.manual_seed(recipe.flow[0].training.seed)
     transformer = VideoTransformer(recipe.transformer)
     recogniser = Recogniser(recipe.transformer, material.classes) if material.classes else None
     name = sentences.named if material.grammatical else None
-    about = identity(recipe, material)
     for stage in recipe.flow:
         for portion in stage.portions:
             yield from encode_clips(recipe, portion, material, autoencoder, folder, group, workers)
@@ -106,7 +118,7 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
         source = in_turns(recipe, folder, stage.portions, stage.training.seed, vocabulary, name)
         with Prefetch(source, min(workers, 1)) as ahead:
             yield from trained(stage.name, objective, ahead, stage.training, folder, group, about, draw)
-    witness = yield from learn_witness(recipe, material, autoencoder, text, vocabulary, folder, group, workers)
+    witness = yield from learn_witness(recipe, material, autoencoder, text, vocabulary, folder, group, about, workers)
     if group.rank == 0:
         save_model(
             folder / "model",
@@ -120,14 +132,14 @@ def train(recipe: Recipe, material: Material, folder: Path, group: Group, worker
             learnt_from=material.name,
             familiarity=familiarity(autoencoder, folder / "pixels"),
             witness=witness,
-            card=card(recipe),
+            card=card(recipe, text),
         )
 
 
 def learn_autoencoder(
-    recipe: Recipe, material: Material, folder: Path, group: Group
+    recipe: Recipe, material: Material, folder: Path, group: Group, about: Mapping[str, Any]
 ) -> Generator[Step, None, VideoAutoencoder]:
-    """The recipe's autoencoder, whose latents have about unit variance."""
+    """The recipe's autoencoder, whose latents have about unit variance. `about`: see `identity`."""
     stage = recipe.learn_autoencoder
     torch.manual_seed(stage.training.seed)
     autoencoder, began = VideoAutoencoder(recipe.autoencoder), time.monotonic()
@@ -136,7 +148,7 @@ def learn_autoencoder(
         yield "pixels", Progress(number + 1, stage.files, time.monotonic() - began)
     group.largest(0.0)  # a collective: all wait for all
     windows = partial(Crops, folder / "pixels", stage.files, stage.batch, stage.frames, stage.side)
-    objective, about = Reconstruction(autoencoder, stage.object_weight), identity(recipe, material)
+    objective = Reconstruction(autoencoder, stage.object_weight)
     yield from trained("autoencoder", objective, windows(stage.training.seed), stage.training, folder, group, about)
     normalise(autoencoder, folder / "pixels")
     if stage.decoder is not None:
@@ -168,11 +180,12 @@ def familiarity(autoencoder: VideoAutoencoder, pixels: Path) -> Familiarity | No
     return Familiarity.fit(torch.stack(latents), torch.stack(psnrs)) if len(latents) >= FEWEST else None
 
 
-def identity(recipe: Recipe, material: Material) -> Mapping[str, Any]:
+def identity(recipe: Recipe, material: Material, pretrained: PretrainedText | None = None) -> Mapping[str, Any]:
     """What a folder belongs to, beside a stage's own settings: one of other material or networks is refused."""
     networks = {"autoencoder": asdict(recipe.autoencoder), "transformer": asdict(recipe.transformer)}
     sizes = {"sizes": recipe.sizes} if recipe.sizes else {}
-    return {"material": material.identity, **networks, "text": [recipe.text_layers, recipe.text_heads], **sizes}
+    found = {"material": material.identity, **networks, "text": [recipe.text_layers, recipe.text_heads], **sizes}
+    return found if pretrained is None else found | {"text encoder": name_of(pretrained)}
 
 
 def trained_on(recipe: Recipe) -> dict[str, Any]:
@@ -199,7 +212,7 @@ def batch_shapes(recipe: Recipe) -> int:
     return sum(len(recipe.shapes(frames)) for frames in [*(portion.frames for portion in portions), *sheets])
 
 
-def card(recipe: Recipe) -> str:
+def card(recipe: Recipe, text: TextEncoder) -> str:
     """The model card of a fresh checkpoint: what is known before anything is measured."""
     rows: list[tuple[str, int, int | str]]
     pixels = recipe.learn_autoencoder
@@ -216,32 +229,41 @@ def card(recipe: Recipe) -> str:
     asked = f" --sizes {','.join(f'{width}x{height}' for width, height in sizes)}" if recipe.sizes else ""
     return (
         f"# {recipe.name}\n\nText and stills to video, {sizes_named(sizes)} at {recipe.fps:g} fps.\n"
-        f"Trained by `muybridge train {recipe.name}{asked}`.\n\n"
+        f"Trained by `muybridge train {recipe.name}{asked}`.{reading(text)}\n\n"
         f"| stage | steps | clips a step |\n|---|--:|--:|\n{table}\n"
     )
 
 
-def text_encoder(recipe: Recipe, vocabulary: Vocabulary) -> TextEncoder:
+def reading(text: TextEncoder) -> str:
+    """A sentence for the model card about a text encoder that others have trained; empty where there is none."""
+    frozen = borrowed_by(text)
+    if frozen is None:
+        return ""
+    kind = frozen.model.config.model_type
+    return f"\nPrompts are read with a frozen {kind}, which lies in `{PRETRAINED}` under the licence of its makers."
+
+
+def text_encoder(recipe: Recipe, vocabulary: Vocabulary, pretrained: PretrainedText | None = None) -> TextEncoder:
     """The recipe's text encoder, as yet untrained."""
     torch.manual_seed(recipe.learn_words.training.seed)
-    return TextEncoder(
-        TextConfig(len(vocabulary), recipe.transformer.text_width, recipe.text_layers, recipe.text_heads)
-    )
+    config = TextConfig(len(vocabulary), recipe.transformer.text_width, recipe.text_layers, recipe.text_heads)
+    return TextEncoder(config) if pretrained is None else borrowing(config, pretrained.frozen, vocabulary.longest)
 
 
 def learn_words(
     recipe: Recipe,
-    material: Material,
     objective: Reading,
     vocabulary: Vocabulary,
     folder: Path,
     group: Group,
+    about: Mapping[str, Any],
     workers: int,
 ) -> Iterator[Step]:
     """The text encoder learns to tell what a sentence names."""
     stage = recipe.learn_words
-    with Prefetch(sentences.Sentences(stage.batch, vocabulary.ids), min(workers, 1)) as ahead:
-        yield from trained("words", objective, ahead, stage.training, folder, group, identity(recipe, material))
+    source = sentences.Sentences(stage.batch, vocabulary.ids, text_length=vocabulary.longest)
+    with Prefetch(source, min(workers, 1)) as ahead:
+        yield from trained("words", objective, ahead, stage.training, folder, group, about)
 
 
 def learn_witness(
@@ -252,6 +274,7 @@ def learn_witness(
     vocabulary: Vocabulary,
     folder: Path,
     group: Group,
+    about: Mapping[str, Any],
     workers: int,
 ) -> Generator[Step, None, Witness | None]:
     """What chooses among drafts; None where the recipe wants none, or nobody knows what the clips show."""
@@ -266,7 +289,7 @@ def learn_witness(
     source = in_turns(recipe, folder, portions, seed, vocabulary, sentences.named)
     with Prefetch(source, min(workers, 1)) as ahead:
         objective = Witnessing(witness, text.requires_grad_(False), autoencoder.requires_grad_(False))
-        yield from trained("witness", objective, ahead, stage.training, folder, group, identity(recipe, material))
+        yield from trained("witness", objective, ahead, stage.training, folder, group, about)
     return witness.eval()
 
 
@@ -292,6 +315,7 @@ def in_turns(
             portion.batch,
             seed + number,
             vocabulary.ids,
+            vocabulary.longest,
             frames=portion.latents,
             glimpses=portion.glimpses,
             name=name,

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from muybridge.conditioning.text import TextConfig, TextEncoder
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
+from muybridge.engines.export import check_words
 from muybridge.generate import Model, fast_dtype
 from muybridge.sampler.sample import Settings
 from muybridge.storage.models import Networks, tuples
@@ -111,7 +112,8 @@ class MuybridgePipeline(DiffusionPipeline):  # type: ignore[misc]
 
     @classmethod
     def of(cls, model: Model, name: str) -> MuybridgePipeline:
-        """The pipeline of a model of ours; it shares the model's networks."""
+        """The pipeline of a model of ours; it shares the model's networks. ValueError: see `check_words`."""
+        check_words(model.name, model.config)
         text = MuybridgeTextEncoder(asdict(model.text.config), model.vocabulary.to_json())
         parts = {
             "transformer": (MuybridgeTransformer(asdict(model.transformer.config)), model.transformer),

@@ -21,7 +21,7 @@ def run(name: str, teacher: str, folder: Path, data: Path | None, device: str | 
     with joined(device) as group:
         model = load(teacher, str(group.device))
         console = Console(stderr=True, quiet=group.rank != 0, highlight=False)
-        tell(console, material, shape_of(model))
+        tell(console, material, shape_of(model), model.vocabulary)
         with Lines(console) as lines:
             for step in distil(recipe, model, material, folder, group, workers):
                 lines.hear(step)

@@ -16,7 +16,6 @@ from muybridge.backends.tuning import FIRST_BLOCK, Tuning
 from muybridge.commands.given import Given, filled
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of, size_of
 from muybridge.commands.progress import Bar
-from muybridge.conditioning.vocabulary import LONGEST_PROMPT
 from muybridge.engines.kinds import AUTO, CLIP, TORCH, of_a_stream
 from muybridge.generate import Clip, Model, load
 from muybridge.sampler.sample import JUMP, Settings
@@ -341,8 +340,8 @@ def unread(wish: Wish, settings: Settings) -> list[str]:
 
 def words(what: str, text: str, model: Model) -> Sequence[str]:
     """What is not read of a text, or not understood."""
-    name, known = Path(model.name).name, len(model.vocabulary.ids(text))
-    unknown = model.vocabulary.unknown(text)
+    name, vocabulary = Path(model.name).name, model.vocabulary
+    known, unknown = len(vocabulary.ids(text)), vocabulary.unknown(text)
     if what == "prompt" and known == 0:
         said = f"holds no word, only {text[:20]!r}" if text.strip() else "is empty"
         return [f"the {what} {said}: the clip may show anything that {name} can make"]
@@ -353,9 +352,11 @@ def words(what: str, text: str, model: Model) -> Sequence[str]:
         ]
         shown = ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")
         sentences.append(f"{name} has never seen these words and reads each as 'something unknown': {shown}")
-    beyond = model.vocabulary.beyond(text)
+    beyond, unit = vocabulary.beyond(text), vocabulary.unit
     if beyond:
-        sentences.append(f"the {what} is long: its last {beyond} words are not read (the first {LONGEST_PROMPT} are)")
+        sentences.append(
+            f"the {what} is long: its last {beyond} {unit} are not read (the first {vocabulary.longest} are)"
+        )
     return sentences
 
 

@@ -15,6 +15,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from muybridge.commands.options import sizes_of
+from muybridge.conditioning.borrowed import tokens_of
+from muybridge.conditioning.pretrained import PretrainedText
+from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data.material import Filmed, Material, Shape
 from muybridge.recipes import find
 from muybridge.recipes.recipe import Recipe
@@ -28,11 +31,22 @@ Event: TypeAlias = Trained | Done
 
 
 def run(
-    name: str, folder: Path, data: Path | None, device: str | None, workers: int, sizes: str = "", fsdp: bool = False
+    name: str,
+    folder: Path,
+    data: Path | None,
+    device: str | None,
+    workers: int,
+    sizes: str = "",
+    fsdp: bool = False,
+    text: str | None = None,
 ) -> None:
-    """Trains recipe `name` in `folder`, from where it was; on one process or, under torchrun, on several."""
+    """Trains recipe `name` in `folder`, from where it was; on one process or, under torchrun, on several.
+
+    text  a pretrained text encoder that prompts are read with: a folder, or org/name on the hub
+    """
     recipe = recipe_of(name, sizes)
     material = recipe.material if data is None else Filmed(data)
+    pretrained = None if text is None else opened(text)
     with joined(device) as group:
         if fsdp:
             if group.world == 1:
@@ -43,9 +57,9 @@ def run(
             recipe = recipe.sharded()
         console = Console(stderr=True, quiet=group.rank != 0, highlight=False)
         longest = max(recipe.learn_autoencoder.clip_frames, *(stage.frames for stage in recipe.flow))
-        tell(console, material, recipe.shapes(longest)[0])
+        tell(console, material, recipe.shapes(longest)[0], None if pretrained is None else tokens_of(pretrained))
         with Lines(console) as lines:
-            stages = train(recipe, material, folder, group, workers)
+            stages = train(recipe, material, folder, group, workers, pretrained)
             for step in stages:
                 lines.hear(step)
         if group.rank == 0:
@@ -60,13 +74,20 @@ def recipe_of(name: str, sizes: str) -> Recipe:
 
 
 def rehearse(
-    name: str, data: Path | None, device: str | None, workers: int, sizes: str = "", fsdp: bool = False
+    name: str,
+    data: Path | None,
+    device: str | None,
+    workers: int,
+    sizes: str = "",
+    fsdp: bool = False,
+    text: str | None = None,
 ) -> None:
     """Takes a few steps of every stage of recipe `name` and keeps nothing; prints how long each stage would take."""
     if fsdp:
         raise ValueError("a rehearsal is of one process, and --fsdp is for several: leave one of the two out")
     recipe = recipe_of(name, sizes)
     material = recipe.material if data is None else Filmed(data)
+    pretrained = None if text is None else opened(text)
     heard: dict[str, list[Event]] = {}
     with (
         joined(device) as group,
@@ -75,7 +96,7 @@ def rehearse(
     ):
         if group.world > 1:
             raise ValueError("a rehearsal is of one process: leave torchrun out")
-        for step in train(rehearsed(recipe), material, Path(folder), group, workers):
+        for step in train(rehearsed(recipe), material, Path(folder), group, workers, pretrained):
             lines.hear(step)
             heard.setdefault(step[0], []).append(step[1])
     table = Table("stage", "seconds each", "to do", "hours")
@@ -91,6 +112,20 @@ def rehearse(
         print(f"memory         {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB of the GPU at most")
 
 
+def opened(text: str) -> PretrainedText:
+    """A pretrained text encoder, its weights as they are stored. ValueError, with the mend, for what cannot be read."""
+    pretrained = PretrainedText.load(text, dtype=None)
+    try:  # networks of other senses have tokenizers, too
+        pretrained(["a red ball"])
+    except (AttributeError, TypeError, ValueError, RuntimeError, IndexError) as error:
+        said = next(iter(str(error).splitlines()), "")[:200]
+        raise ValueError(
+            f"{text} cannot read a sentence ({type(error).__name__}: {said}): give a text encoder such as T5, UMT5, "
+            "CLIP or Qwen"
+        ) from error
+    return pretrained
+
+
 def seconds_each(events: Sequence[Event]) -> float:
     """Of a step, the first of which does not count if there are others; or of a file or clip."""
     first, last = events[0], events[-1]
@@ -99,10 +134,10 @@ def seconds_each(events: Sequence[Event]) -> float:
     return last.seconds / max(1, last.step)
 
 
-def tell(console: Console, material: Material, shape: Shape) -> None:
-    """Names what of a folder of films is not learnt from."""
+def tell(console: Console, material: Material, shape: Shape, vocabulary: Vocabulary | None) -> None:
+    """Names what of a folder of films is not learnt from. `vocabulary`: see `Filmed.notes`."""
     if isinstance(material, Filmed) and not console.quiet:
-        for note in material.notes(shape):
+        for note in material.notes(shape, vocabulary):
             console.print(f"note: {note}", markup=False, style="yellow", soft_wrap=True)
 
 

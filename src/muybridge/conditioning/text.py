@@ -59,43 +59,48 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, memory: Tensor | None, seen: Tensor) -> Tensor:
         """`x` attends to `memory`, or to itself where that is None."""
-        y = _normed(x)
+        y = normed(x)
         x = x + self.attention(y, y if memory is None else memory, seen)
-        out: Tensor = x + self.down(F.gelu(self.up(_normed(x))))
+        out: Tensor = x + self.down(F.gelu(self.up(normed(x))))
         return out
 
 
 class TextEncoder(nn.Module):
-    """Ids of words -> `queries` tokens. Every prompt begins with a token of its own, so an empty one is one too."""
+    """Ids of words -> `queries` tokens. Every prompt begins with a token of its own, so an empty one is one too.
 
-    def __init__(self, config: TextConfig) -> None:
+    words    what gives each word its features, (b n) -> (b n width); None: an embedding of its own
+    longest  words that there are places for
+    """
+
+    def __init__(self, config: TextConfig, words: nn.Module | None = None, longest: int = LONGEST_PROMPT) -> None:
         super().__init__()
-        self.config = config
-        self.words = nn.Embedding(config.vocabulary, config.width)
-        self.places = nn.Parameter(torch.randn(LONGEST_PROMPT + 1, config.width) * 0.02)
+        self.config, self.longest = config, longest
+        self.words = nn.Embedding(config.vocabulary, config.width) if words is None else words
+        self.places = nn.Parameter(torch.randn(longest + 1, config.width) * 0.02)
         self.start = nn.Parameter(torch.randn(config.width) * 0.02)
         self.queries = nn.Parameter(torch.randn(config.queries, config.width) * 0.02)
         self.readers = nn.ModuleList(Layer(config.width, config.heads) for _ in range(config.layers))
         self.resamplers = nn.ModuleList(Layer(config.width, config.heads) for _ in range(2))
-        nn.init.normal_(self.words.weight, std=0.02)
+        if isinstance(self.words, nn.Embedding):
+            nn.init.normal_(self.words.weight, std=0.02)
 
     def forward(self, ids: Int[Tensor, "b n"]) -> Float[Tensor, "b q d"]:
-        """Features of prompts given as `ids`, padded with 0 to any length up to LONGEST_PROMPT."""
+        """Features of prompts given as `ids`, padded with 0 to any length up to `longest`."""
         count, length = ids.shape
-        assert length <= LONGEST_PROMPT, f"{length} words, at most {LONGEST_PROMPT}"
+        assert length <= self.longest, f"{length} words, at most {self.longest}"
         start = self.start.expand(count, 1, -1)
         x = torch.cat([start, self.words(ids)], dim=1) + self.places[: length + 1]
         seen = F.pad(ids != 0, (1, 0), value=True)
         for layer in self.readers:
             x = layer(x, None, seen)
-        x = _normed(x)
+        x = normed(x)
         out = self.queries.expand(count, -1, -1)
         for layer in self.resamplers:
             out = layer(out, x, seen)
-        return _normed(out)
+        return normed(out)
 
 
-def _normed(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+def normed(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
     """RMS norm (Zhang & Sennrich 1910.07467); the linear layer that follows has gain enough."""
     return F.rms_norm(x, x.shape[-1:], eps=1e-6)
 

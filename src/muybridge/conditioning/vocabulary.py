@@ -20,7 +20,14 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Vocabulary:
-    """The words a text encoder was trained with, one id each; 0 is padding, 1 a word it does not know."""
+    """The words a text encoder was trained with, one id each; 0 is padding, 1 a word it does not know.
+
+    unit     what a prompt is read in, for people
+    longest  how many of them are read
+    """
+
+    unit: str = "words"
+    longest: int = LONGEST_PROMPT
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer

@@ -12,7 +12,7 @@ import numpy as np
 from einops import rearrange
 from jaxtyping import Bool, UInt8
 
-from muybridge.conditioning.vocabulary import LONGEST_PROMPT, Vocabulary
+from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data.footage import Bucket, Footage
 from muybridge.data.sentences import COLOURS, SHAPES
 from muybridge.data.worlds import HELD_OUT, HELD_OUT_PAIRS
@@ -151,15 +151,18 @@ class Filmed:
         """ValueError if no file has clips of this shape."""
         _footage(self.folder, shape).check(_bucket(shape))
 
-    def notes(self, shape: Shape) -> list[str]:
-        """A sentence for each file that has no clip so long, and for each caption that is not read to its end."""
-        footage, vocabulary = _footage(self.folder, shape), Vocabulary.of(())
+    def notes(self, shape: Shape, vocabulary: Vocabulary | None = None) -> list[str]:
+        """A sentence for each file that has no clip so long, and for each caption that is not read to its end.
+
+        vocabulary  what captions are read in; by default words
+        """
+        footage, reads = _footage(self.folder, shape), vocabulary or Vocabulary.of(())
         short = [f"{path} is shorter than {shape.frames} frames: no such clip is of it" for path in footage.skipped]
         long = [
-            f"{file.path} has a caption of {LONGEST_PROMPT + beyond} words: the first {LONGEST_PROMPT} are read"
+            f"{file.path} has a caption of {reads.longest + beyond} {reads.unit}: the first {reads.longest} are read"
             for file in dict.fromkeys(footage.files)  # which stand there once for each size that they fit
             for caption in file.captions
-            if (beyond := vocabulary.beyond(caption))
+            if (beyond := reads.beyond(caption))
         ]
         return short + long
 

@@ -19,6 +19,7 @@ from muybridge.engines.parts import BEFORE, Part, Sizes, parts_of
 from muybridge.engines.readme import readme
 from muybridge.engines.streaming import parts_of_a_stream
 from muybridge.storage.atomic import new_folder
+from muybridge.storage.checkpoint import PRETRAINED
 
 KIND = "muybridge.export"
 FORMAT = 1
@@ -54,6 +55,19 @@ def check_target(target: str, precision: str) -> None:
             raise ModuleNotFoundError(f"{name} is not installed", name=name)
 
 
+def check_words(name: str, config: Mapping[str, Any]) -> None:
+    """ValueError for a model that reads prompts with a network of others, which nobody but `transformers` runs.
+
+    config  the model's own
+    """
+    if PRETRAINED in config:
+        raise ValueError(
+            f"{name} cannot be written for other runtimes: it reads prompts with a text encoder of others, which only "
+            "transformers runs: use it here (`muybridge generate --engine openvino` runs the rest by OpenVINO), or "
+            "train one without --text"
+        )
+
+
 def export(
     model: Runnable, vocabulary: str, folder: Path, target: str, precision: str, sizes: Sizes
 ) -> tuple[Engine, list[Difference]]:
@@ -62,9 +76,10 @@ def export(
     vocabulary  the JSON of the model's words
     sizes       those that the comparison is made at; the graphs take any
 
-    ValueError if it cannot be written, or holds anything but an export.
+    ValueError if it cannot be written, or holds anything but an export; see `check_words`, too.
     """
     check_target(target, precision)
+    check_words(model.name, model.config)
     parts = parts_of(model.text, model.transformer, model.autoencoder, model.witness)
     parts |= parts_of_a_stream(model.transformer, model.text.config.queries)
     with new_folder(folder, replaceable=_is_export) as temporary:

@@ -19,7 +19,7 @@ import torch
 
 import muybridge
 from muybridge.engines.export import FORMAT as EXPORT_FORMAT
-from muybridge.engines.export import export
+from muybridge.engines.export import check_words, export
 from muybridge.lab import runtime
 from muybridge.storage import checkpoint
 from muybridge.storage.atomic import new_file
@@ -38,6 +38,7 @@ def build(folder: Path, model: str, tell: Callable[[str], None] = lambda doing: 
     """
     _refuse_others(folder)
     found = checkpoint.load(model)
+    check_words(model, found.config)
     folder.mkdir(parents=True, exist_ok=True)
     if not _note(folder):  # one that breaks off is known again
         _write_note(folder, {"format": FORMAT, "muybridge": muybridge.__version__})

@@ -2,6 +2,7 @@
 
 `config.json` carries `"format"` (this module's version of the layout), `"kind"` (e.g. "muybridge.model") and whatever
 settings, as plain JSON, the caller needs to build the modules again. `NAME.safetensors` holds the tensors of one part.
+A network that others have trained and that came with them lies in the folder `pretrained`, as its own program wrote it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -24,6 +25,9 @@ from muybridge.storage.atomic import AnyPath, new_file, new_folder, standing
 
 FORMAT = 1
 """Version of the layout. Raised when an older program could not read what a newer one writes."""
+
+PRETRAINED = "pretrained"
+"""The folder inside a checkpoint for a network that others have trained: config.json, *.safetensors."""
 
 _CONFIG, _CARD, _WEIGHTS, _META = "config.json", "README.md", ".safetensors", "muybridge"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -68,9 +72,10 @@ class Checkpoint:
     def digest(self) -> str:
         """SHA-256 over all that decides what the model does: every file but the card, with its name and length."""
         total = hashlib.sha256()
-        for file in sorted(self.folder.iterdir()):
+        for file in [*sorted(self.folder.iterdir()), *sorted((self.folder / PRETRAINED).glob("*"))]:
             if file.suffix in (".json", _WEIGHTS):
-                total.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+                name = file.relative_to(self.folder).as_posix()
+                total.update(f"{name}\0{file.stat().st_size}\0".encode())
                 with file.open("rb") as content:
                     total.update(hashlib.file_digest(content, "sha256").digest())
         return total.hexdigest()
@@ -87,12 +92,14 @@ def save(
     tensors: Mapping[str, Tensors],
     card: str,
     files: Mapping[str, str] | None = None,
+    pretrained: Callable[[Path], None] | None = None,
 ) -> None:
     """Write a checkpoint, as a whole: `folder` holds the old one until all of the new one is on the disk.
 
-    config   plain JSON; "kind" is required, "format" is added
-    tensors  part -> name -> tensor
-    files    further JSON files, e.g. {"tokenizer.json": …}
+    config      plain JSON; "kind" is required, "format" is added
+    tensors     part -> name -> tensor
+    files       further JSON files, e.g. {"tokenizer.json": …}
+    pretrained  writes the network that others have trained into the folder it is given
 
     ValueError if `folder` cannot be written to, or holds anything but a checkpoint of ours.
     """
@@ -108,6 +115,9 @@ def save(
             _write_tensors(temporary / f"{part}{_WEIGHTS}", content, {})
         for name, content_text in {_CONFIG: text, _CARD: card, **files}.items():
             (temporary / name).write_text(content_text, encoding="utf-8", newline="\n")
+        if pretrained is not None:
+            (temporary / PRETRAINED).mkdir()
+            pretrained(temporary / PRETRAINED)
 
 
 def load(path_or_name: AnyPath) -> Checkpoint:
@@ -125,6 +135,8 @@ def load(path_or_name: AnyPath) -> Checkpoint:
         raise ValueError(f"the checkpoint {folder} has no *{_WEIGHTS} files: copy or download it again, whole")
     for part in tensors:
         check_header(folder / f"{part}{_WEIGHTS}")
+    for file in sorted((folder / PRETRAINED).glob(f"*{_WEIGHTS}")):
+        check_header(file)
     names = sorted(file.name for file in folder.glob("*.json") if file.name != _CONFIG)
     files = {name: _read_text(folder / name) for name in names}
     card = _read_text(folder / _CARD) if (folder / _CARD).exists() else ""
@@ -330,7 +342,8 @@ def _is_ours(folder: Path) -> bool:
         _our_config(folder)
     except ValueError:
         return False
-    return all(file.suffix in (".json", _WEIGHTS) or file.name == _CARD for file in folder.iterdir())
+    found = [file for file in folder.iterdir() if file.name != PRETRAINED] + [*(folder / PRETRAINED).glob("*")]
+    return all(file.suffix in (".json", _WEIGHTS) or file.name == _CARD for file in found)
 
 
 def _few(names: list[str]) -> str:

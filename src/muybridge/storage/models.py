@@ -10,8 +10,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from muybridge.conditioning.borrowed import borrowed_by, borrowing
 from muybridge.conditioning.familiarity import Familiarity
+from muybridge.conditioning.pretrained import Frozen
 from muybridge.conditioning.text import TextConfig, TextEncoder
+from muybridge.conditioning.tokens import Tokens
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.sampler.sample import Settings
@@ -57,15 +60,18 @@ def read_model(found: checkpoint.Checkpoint, name: str) -> Networks:
     if found.config["kind"] != KIND:
         raise ValueError(f"{name} holds a {found.config['kind']}, not a {KIND}: give a model that generates")
     config = _checked(found)
+    frozen = _frozen(found)
     with _blaming(found):
-        vocabulary = Vocabulary.from_json(found.files["vocabulary.json"])
+        kind = Vocabulary if frozen is None else Tokens
+        vocabulary = kind.from_json(found.files["vocabulary.json"])
+        words = TextConfig(**tuples(config["text"]))
         known = found.tensors.get("familiarity")
         networks = Networks(
             config,
             Settings(**tuples(config["sampling"])),
             vocabulary,
             VideoAutoencoder(AutoencoderConfig(**tuples(config["autoencoder"]))),
-            TextEncoder(TextConfig(**tuples(config["text"]))),
+            TextEncoder(words) if frozen is None else borrowing(words, frozen, vocabulary.longest),
             VideoTransformer(TransformerConfig(**tuples(config["transformer"]))),
             None if known is None else Familiarity.from_tensors(known),
             Witness(WitnessConfig(**tuples(config["witness"]))) if "witness" in found.tensors else None,
@@ -93,6 +99,8 @@ def save_model(
     witness: Witness | None = None,
 ) -> None:
     """Writes what `load` reads: three networks, the words they know, and how to use them.
+
+    A frozen text encoder that `text` reads goes into the folder, too, so that the checkpoint needs nothing else.
 
     sampling     what measured best for this model
     trained      the clips it learnt from: frames, height, width, fps; where they came in several sizes, `sizes`, each
@@ -125,7 +133,11 @@ def save_model(
     }
     if witness is not None:
         config["witness"] = asdict(witness.config)
-    checkpoint.save(folder, config, tensors, card, {"vocabulary.json": vocabulary.to_json()})
+    frozen = borrowed_by(text)
+    if frozen is not None:
+        config[checkpoint.PRETRAINED] = {"layer": frozen.layer}
+    written = None if frozen is None else frozen.save
+    checkpoint.save(folder, config, tensors, card, {"vocabulary.json": vocabulary.to_json()}, written)
 
 
 def tuples(numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,6 +156,8 @@ def _checked(found: checkpoint.Checkpoint) -> Mapping[str, Any]:
     """The settings of a checkpoint that has all its parts. ValueError names what is missing."""
     missing = [f"{part}.safetensors" for part in PARTS if part not in found.tensors]
     missing += [name for name in ("vocabulary.json",) if name not in found.files]
+    if checkpoint.PRETRAINED in found.config and not (found.folder / checkpoint.PRETRAINED / "config.json").is_file():
+        missing.append(f"the folder {checkpoint.PRETRAINED}")
     missing += [f"{part!r} in config.json" for part in (*PARTS, "sampling", "trained") if part not in found.config]
     if not missing:
         trained = found.config["trained"]
@@ -160,6 +174,17 @@ def _checked(found: checkpoint.Checkpoint) -> Mapping[str, Any]:
 
 def _is_size(size: Any) -> bool:
     return isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) for side in size)
+
+
+def _frozen(found: checkpoint.Checkpoint) -> Frozen | None:
+    """The text encoder of others that lies in the checkpoint; None where none is read. ValueError if it is damaged."""
+    said = found.config.get(checkpoint.PRETRAINED)
+    if said is None:
+        return None
+    layer = said.get("layer") if isinstance(said, dict) else None
+    with _blaming(found):
+        assert isinstance(layer, int), f"{checkpoint.PRETRAINED} has no layer"
+    return Frozen.load(found.folder / checkpoint.PRETRAINED, layer, dtype=None)
 
 
 @contextmanager
