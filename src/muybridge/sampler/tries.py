@@ -66,7 +66,7 @@ def tried(
 def per_frame(frames: Float[Tensor, "b t c h w"], streams: Streams, mistakes: Mistakes) -> Float[Tensor, " b"]:
     """Mistakes of clips in a frame, on average."""
     count = frames.shape[1]
-    return mistakes(frames.flatten(0, 1), copied(streams, count)).unflatten(0, (-1, count)).mean(dim=1)
+    return mistakes(frames.flatten(0, 1), copied(streams, count)).view(-1, count).mean(dim=1)
 
 
 def more_seeds(seed: int, count: int) -> list[int]:
