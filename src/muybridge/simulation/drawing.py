@@ -136,17 +136,15 @@ def _find_near(scene, studio, near):
 @kernel
 def _shadow(traced, i, geom, d, spread, blur):
     """`traced` is None where there are no meshes; numba leaves out what asks for it then."""
-    if traced is not None:
-        if geom.kind == MESH:
-            return mesh_shadow(traced, i, geom, d, spread, blur)
+    if traced is not None and geom.kind == MESH:
+        return mesh_shadow(traced, i, geom, d, spread, blur)
     return shadow(geom.kind, body(geom), d, spread, blur)
 
 
 @kernel
 def _occlusion(traced, i, geom, d, n):
-    if traced is not None:
-        if geom.kind == MESH:
-            return mesh_occlusion(traced, i, geom, d, n)
+    if traced is not None and geom.kind == MESH:
+        return mesh_occlusion(traced, i, geom, d, n)
     return occlusion(geom.kind, body(geom), d, n)
 
 
@@ -214,16 +212,14 @@ def _shade_geom(scene, traced, studio, view, near, what, d, t, spot):
     i = (what >> 3) - 1
     geom = scene[i]
     p, n = _surface(geom, view, what & 7, d, t)
-    if traced is not None:
-        if geom.kind == MESH:
-            n = mesh_normal(traced, i, spot)
+    if traced is not None and geom.kind == MESH:
+        n = mesh_normal(traced, i, spot)
     facing = dot(n, studio.sun)
     sun = _sunlight(scene, traced, studio, near[0, i], p, t * view.pixel) if facing > -studio.spread else 0.0
-    if traced is not None:
-        if geom.kind == MESH:
-            c = geom.centre
-            own = (p[0] - c[0], p[1] - c[1], p[2] - c[2])
-            sun *= 1 - own_shadow(traced, i, geom, own, n, studio.spread, t * view.pixel)
+    if traced is not None and geom.kind == MESH:
+        c = geom.centre
+        own = (p[0] - c[0], p[1] - c[1], p[2] - c[2])
+        sun *= 1 - own_shadow(traced, i, geom, own, n, studio.spread, t * view.pixel)
     sky, glow = _skylight(scene, traced, near[1, i], p, n)
     soft = max(studio.spread, 0.02)
     lambert = facing if facing >= soft else max(0.0, facing + soft) ** 2 / (4 * soft)
@@ -324,10 +320,9 @@ def _on_edge(what, y, x):
 @kernel
 def _meet(geom, traced, i, view, spot, shift_x, shift_y):
     """Where a ray beside a pixel's centre enters geom i, and by which face."""
-    if traced is not None:
-        if geom.kind == MESH:
-            straight, d = ray(view, spot.x, spot.y), ray(view, spot.x + shift_x, spot.y + shift_y)
-            return met_by_edge_ray(traced, i, spot, straight, d)
+    if traced is not None and geom.kind == MESH:
+        straight, d = ray(view, spot.x, spot.y), ray(view, spot.x + shift_x, spot.y + shift_y)
+        return met_by_edge_ray(traced, i, spot, straight, d)
     return hit(geom.kind, geom.half, geom.eye, ray(geom, spot.x + shift_x, spot.y + shift_y))
 
 

@@ -229,9 +229,8 @@ def darken(scene, traced, view, studio, depth, ground):
         elif kind == CAPSULE:
             _dim(CAPSULE, geom, view, studio.spread, shade, depth, ground.sun)
             _cover(CAPSULE, geom, view, area, albedo, depth, ground)
-        if traced is not None:
-            if kind == MESH:
-                dim_by_mesh(traced, i, scene[i], view, studio.spread, shade, area, depth, ground)
+        if traced is not None and kind == MESH:
+            dim_by_mesh(traced, i, scene[i], view, studio.spread, shade, area, depth, ground)
 
 
 # --- the light that comes back ----------------------------------------------------------------------------------------

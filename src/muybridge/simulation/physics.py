@@ -187,7 +187,8 @@ def mjcf(world: World, step: float) -> str:
     spring = SPRING**2
     lines = [
         f'<mujoco><option timestep="{step!r}" gravity="0 0 {-world.gravity}" cone="elliptic"/>',
-        f'<default><geom solimp="0.99 0.99 0.001" solref="{-spring} 0" density="500"/></default>{_assets(world)}<worldbody>',
+        f'<default><geom solimp="0.99 0.99 0.001" solref="{-spring} 0" density="500"/></default>',
+        f"{_assets(world)}<worldbody>",
         '<geom type="plane" size="0 0 1" friction="0 0 0"/>',
     ]
     lines += [_body(thing, i) for i, thing in enumerate(world.things)]

@@ -1,8 +1,9 @@
-"""Pictures of Geoms on a ground plane, and the truth about their pixels: a ray caster of convex primitives and meshes.
+"""Pictures of Geoms on a ground plane, and the truth about their pixels: a ray caster of primitives and meshes.
 
 This file is its door: numpy turns geoms, cameras and look into records, all frames at once, and `drawing.py` makes the
-frames of them, with `ground.py`, `shadows.py` and `casting.py`. Meshes are met by MuJoCo's rays (`tracing.py`). There is no noise anywhere: shadows and ambient
-occlusion are closed forms, so pictures are smooth, and the same input gives the same bytes.
+frames of them, with `ground.py`, `shadows.py` and `casting.py`. MuJoCo's rays find where meshes are (`tracing.py`).
+There is no noise anywhere: shadows and ambient occlusion are closed forms, so pictures are smooth, and the same input
+gives the same bytes.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def render(geoms: Geoms, camera: Camera, look: Look, height: int, width: int) ->
     """Frames of `height` x `width` pixels as the camera sees them, with depth, flow, instances and normals.
 
     The ground is seen from above only, a primitive from outside only, a mesh from both sides. Flow is nan where the
-    point lies beside or behind the camera of the next frame. Raises ValueError where the arrays disagree about frames or
-    geoms, a name or kind is unknown, a camera is not above the ground or its intrinsics have skew.
+    point lies beside or behind the camera of the next frame. Raises ValueError where the arrays disagree about frames
+    or geoms, a name or kind is unknown, a camera is not above the ground or its intrinsics have skew.
     """
     _check(geoms, camera, look, height, width)
     frames, count = geoms.position.shape[:2]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from muybridge.simulation.casting import Vector, dot, kernel, procedure, turn
+from muybridge.simulation.casting import dot, kernel, procedure, turn
 from muybridge.simulation.scene import MESH
 from muybridge.simulation.shadows import AURA, hidden_by_edge, smoothstep
 
@@ -148,7 +148,7 @@ def own_shadow(traced, i, geom, d, n, spread, blur):
 
 @procedure
 def mesh_occlusion(traced, i, geom, d, n):
-    """Part of the hemisphere around n that mesh i takes from the point at d from its centre; see `shadows.occlusion`."""
+    """Part of the hemisphere around n that mesh i takes from the point at d from its centre: `shadows.occlusion`."""
     margin = geom.radius + AURA * geom.reach
     if dot(d, d) >= margin * margin:
         return 0.0

@@ -35,7 +35,7 @@ class Tracer:
         self.slot[self.geoms] = np.arange(len(self.geoms))
         self.rounded = np.array([rounded_box(target.mesh) for target in self.meshes])
 
-    def trace(self, scene: Shaped[np.ndarray, " n"], height: int, width: int) -> Traced:
+    def trace(self, scene: np.ndarray, height: int, width: int) -> Traced:
         """One frame; `scene` holds `render.py`'s records of the geoms."""
         count = len(self.meshes)
         depth, face = np.full((count, height, width), np.inf, np.float32), np.zeros((count, height, width), np.int32)
@@ -96,7 +96,7 @@ class _Target:
         return np.where(met >= 0, distance / length, np.inf), normal.reshape(-1, 3)
 
     def look(
-        self, geom: Shaped[np.ndarray, ""], x: Shaped[np.ndarray, "*k"], y: Shaped[np.ndarray, "*k"]
+        self, geom: np.void, x: Shaped[np.ndarray, "*k"], y: Shaped[np.ndarray, "*k"]
     ) -> tuple[Float[np.ndarray, "*k"], Shaped[np.ndarray, "*k"], Float[np.ndarray, "*k 3"]]:
         """Depth, face and normal (world, towards the camera) at the pixels x, y, which need not be whole."""
         rays = geom["corner"] + x[..., None] * geom["right"] + y[..., None] * geom["down"]
@@ -114,7 +114,7 @@ class _Target:
             world.reshape(*shape, 3).astype(np.float32),
         )
 
-    def outline(self, geom: Shaped[np.ndarray, ""]) -> tuple[Float[np.ndarray, "3 g g"], tuple[float, float]]:
+    def outline(self, geom: np.void) -> tuple[Float[np.ndarray, "3 g g"], tuple[float, float]]:
         """The table of the mesh's outline as the sun sees it, and its reach; see `Traced`."""
         light = np.round(geom["light"] @ geom["axes"].T, _SUN_DIGITS) + 0.0
         table, reach = self.outline_at(tuple(light.ravel().tolist()))
@@ -164,7 +164,7 @@ class _Target:
         return table.reshape(3, _GRID, _GRID).astype(np.float32), (wide, float(apart[inside].max()))
 
 
-def _window(mesh: Mesh, geom: Shaped[np.ndarray, ""], height: int, width: int) -> tuple[int, int, int, int]:
+def _window(mesh: Mesh, geom: np.void, height: int, width: int) -> tuple[int, int, int, int]:
     """First and last (excluded) row, then column, of the pixels that may show the mesh, with one to spare."""
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
     corners = mesh.middle + signs * mesh.extents
