@@ -15,7 +15,7 @@ from scipy.spatial import ConvexHull
 from test_render import a_camera, a_look, a_pose, points_of, project, rays_of, some_geoms
 
 from muybridge.cli import obey
-from muybridge.simulation import Hidden, Landed, Mesh, film, mesh_of, read_mesh, sample_world, scaled, simulate
+from muybridge.simulation import Hidden, Landed, Mesh, film, mesh_of, read_mesh, sample_world, scaled
 from muybridge.simulation.cameras import CameraMove
 from muybridge.simulation.physics import GROUND, trajectory
 from muybridge.simulation.render import render
@@ -103,7 +103,7 @@ def test_a_fine_mesh_of_a_ball_is_nearly_the_ball() -> None:
     same = ball.instance == mesh.instance
     assert (~same).sum() < 10
     seen = same & (ball.instance == 1)
-    assert np.percentile(np.abs(ball.depth - mesh.depth)[seen], 99) < 2e-3
+    assert np.percentile(np.abs(ball.depth[seen] - mesh.depth[seen]), 99) < 2e-3
     assert np.abs(ball.normal - mesh.normal)[seen].max() < 0.06
     assert np.abs(ball.rgb.astype(int) - mesh.rgb)[ball.instance != 1].mean() < 0.1  # its shadow
 
@@ -189,7 +189,7 @@ def test_a_mesh_throws_a_shadow_with_a_hole_and_shades_itself() -> None:
     away = np.hypot(points[..., 0], points[..., 1])
     under, hole, out = (light[ground & (away > a) & (away < b)] for a, b in ((0.24, 0.36), (0, 0.1), (0.6, 0.8)))
     assert min(map(len, (under, hole, out))) > 10
-    assert under.mean() < 0.7 * out.mean()
+    assert under.mean() < 0.8 * out.mean()
     assert hole.mean() > 0.85 * out.mean()
     # Two boxes, one above the other, as one mesh: the upper one shades the lower one's top.
     upper, lower = CORNERS * (0.3, 0.3, 0.02) + (0, 0, 0.5), CORNERS * (0.5, 0.5, 0.05)
@@ -203,7 +203,7 @@ def test_a_mesh_throws_a_shadow_with_a_hole_and_shades_itself() -> None:
     reach = np.abs(points[..., :2]).max(axis=-1)
     shaded, bright = light[top & (reach < 0.27)], light[top & (reach > 0.33)]
     assert min(len(shaded), len(bright)) > 10
-    assert shaded.mean() < 0.7 * bright.mean()
+    assert shaded.mean() < 0.8 * bright.mean()
     assert np.ptp(bright) < 0.1 * bright.mean()  # no speckles where nothing shades it
 
 
@@ -384,20 +384,18 @@ def test_meshes_stand_in_for_loose_boxes() -> None:
                 "ramp",
             )
     assert seen == {"ring", "pebble"}
-    assert with_meshes(sample_world(3), ()) == sample_world(3)
+    world = sample_world(3)
+    assert with_meshes(world, ()) is world
 
 
-def test_what_rolls_is_said_to_roll() -> None:
-    """A ball in the place of a box that is pushed does not slide."""
-    told = [simulate(seed, 33, 32, 32, meshes=(a_ball(count=300),)) for seed in range(40) if slides(seed)]
-    texts = [text for clip in told for text in clip.captions[2:] if len(clip.world.things) == 1]
-    assert any("roll" in text for text in texts)
-    assert not any("slid" in text for text in texts)
-
-
-def slides(seed: int) -> bool:
-    things = sample_world(seed).things
-    return len(things) == 1 and things[0].shape == "box" and things[0].motion == "slide"
+@pytest.mark.parametrize(("mesh", "said", "unsaid"), [(a_ball(0.2, 300), "roll", "slid"), (a_box(), "slid", "roll")])
+def test_what_rolls_is_said_to_roll(mesh: Mesh, said: str, unsaid: str) -> None:
+    """A pebble in the place of a box that is pushed does not slide."""
+    low = -float(mesh.vertices[:, 2].min())
+    pushed = a_thing(mesh, motion="slide", position=(-0.8, 0.0, low), velocity=(1.6, 0.0, 0.0), friction=0.15)
+    clip = film(stage(pushed), 33, 32, 32)
+    assert np.ptp(clip.states.position[:, 0, 0]) > 0.5
+    assert all(said in text and unsaid not in text for text in clip.captions[2:])
 
 
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

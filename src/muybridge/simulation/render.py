@@ -120,9 +120,7 @@ def _check(geoms: Geoms, camera: Camera, look: Look, height: int, width: int) ->
         raise ValueError(f"geom kinds {unknown} cannot be rendered: use sphere, capsule, cylinder, box or mesh")
     given = [mesh is not None for mesh in geoms.meshes or [None] * count]
     if given != (geoms.kind == MESH).tolist():
-        raise ValueError(
-            "the geoms' meshes do not go with their kinds: give one for each MESH, None for each other geom"
-        )
+        raise ValueError("the geoms' meshes do not go with their kinds: give a MESH its mesh, every other geom None")
     if look.pattern not in PATTERNS:
         raise ValueError(f"ground pattern {look.pattern!r} is unknown: use one of {', '.join(PATTERNS)}")
     if abs(np.linalg.norm(look.sun) - 1) > 1e-3:
