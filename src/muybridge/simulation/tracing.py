@@ -63,7 +63,9 @@ class Tracer:
             face,
             normal,
             extra,
-            *(np.concatenate(parts) for parts in zip(*beside, strict=True)),
+            extra_depth=np.concatenate([far for far, _, _ in beside]),
+            extra_face=np.concatenate([number for _, number, _ in beside]),
+            extra_normal=np.concatenate([n for _, _, n in beside]),
             outline=np.stack([table for table, _ in outlines]),
             reach=np.array([reach for _, reach in outlines]),
             rounded=self.rounded,
@@ -156,7 +158,7 @@ class _Target:
             within, edge = np.where(hit[:, None], middle, within), np.where(hit, found, edge)
             beyond = np.where(hit[:, None], beyond, middle)
         outline = 0.5 * (within + beyond)
-        square = ((places[:, None] - outline) ** 2).sum(axis=-1)
+        square = (places[:, :1] - outline[:, 0]) ** 2 + (places[:, 1:] - outline[:, 1]) ** 2
         nearest = square.argmin(axis=1)
         apart = np.sqrt(square[np.arange(len(places)), nearest])
         edge = edge[nearest]
