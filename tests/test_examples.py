@@ -14,6 +14,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 WRITES = {
     "custom_solver": [],
+    "drop_a_mesh": ["jack.mp4", "jack.png"],
     "extend": ["extended.mp4", "extended.png"],
     "generate_from_image": ["from-still.mp4", "from-still.png"],
     "generate_text": ["clip.mp4", "clip.png"],

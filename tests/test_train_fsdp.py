@@ -70,6 +70,7 @@ def test_the_checkpoint_generates(sharded: Path) -> None:
     assert (sharded / "clips" / "samples" / "step-0000002.png").exists()
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_is_uninterrupted(sharded: Path, tmp_path: Path) -> None:
     """In the second stage of the transformer, so that the first one's weights come from a file."""
     two_processes(str(JOURNEY), str(tmp_path), "--fsdp", "--until", "clips")

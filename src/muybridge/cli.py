@@ -248,6 +248,7 @@ def simulate(
     fps: float = 15.0,
     processes: int = 1,
     truth: bool = True,
+    meshes: Path | None = None,
 ) -> None:
     """Make clips of tabletop worlds with ground truth: to look at, to train on, to measure against.
 
@@ -264,10 +265,11 @@ def simulate(
         fps: Frames a second.
         processes: Clips made at a time.
         truth: Write the arrays (NAME.npz) too; they are most of the bytes.
+        meshes: A folder of OBJ and STL files: they stand in for the loose boxes and are called what the files are.
     """
     from muybridge.commands.simulate import run
 
-    run(folder, clips, seed, size, frames, fps, processes, truth)
+    run(folder, clips, seed, size, frames, fps, processes, truth, meshes)
 
 
 @app.command

@@ -6,12 +6,13 @@ a training that reads the folder meanwhile never meets half a clip.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from rich.console import Console
 from muybridge.commands.options import size_of
 from muybridge.commands.progress import meter
 from muybridge.data.processes import interrupts_ignored, pool_of
-from muybridge.simulation import Clip, simulate
+from muybridge.simulation import Clip, Mesh, read_meshes, simulate
+from muybridge.simulation.meshes import digest
 from muybridge.storage.atomic import check_writable, new_file
 from muybridge.storage.video import read_mp4, write_mp4
 
@@ -33,7 +35,7 @@ SHOWN, MOMENTS = 6, 4
 
 @dataclass(frozen=True)
 class Job:
-    """One clip to be made: `truth` asks for the arrays too."""
+    """One clip to be made: `truth` asks for the arrays too, `meshes` names a folder of them."""
 
     folder: Path
     seed: int
@@ -42,6 +44,7 @@ class Job:
     width: int
     fps: float
     truth: bool
+    meshes: Path | None = None
 
     def file(self, suffix: str) -> Path:
         """The clip's file of one kind: .mp4, .txt, .json or .npz."""
@@ -49,13 +52,22 @@ class Job:
 
 
 def run(
-    folder: Path, clips: int, seed: int, size: str, frames: int, fps: float, processes: int, with_truth: bool
+    folder: Path,
+    clips: int,
+    seed: int,
+    size: str,
+    frames: int,
+    fps: float,
+    processes: int,
+    with_truth: bool,
+    meshes: Path | None = None,
 ) -> None:
     """Makes the clips that are not there yet. ValueError for what cannot be made or written."""
     width, height = size_of(size)
-    jobs = jobs_of(Job(folder, seed, frames, height, width, fps, with_truth), clips)
+    jobs = jobs_of(Job(folder, seed, frames, height, width, fps, with_truth, meshes), clips)
     if not 1 <= processes <= 4 * (os.cpu_count() or 1):
         raise ValueError(f"--processes is {processes}: take 1 to {4 * (os.cpu_count() or 1)}")
+    meshes_in(meshes)
     check_writable(folder / SHEET)
     missing = [job for job in jobs if not is_whole(job)]
     notes = Console(stderr=True, highlight=False, emoji=False)
@@ -86,10 +98,7 @@ def jobs_of(first: Job, clips: int) -> list[Job]:
         if not 16 <= side <= 2048 or side % 2:
             nearest = min(2048, max(16, side + side % 2))
             raise ValueError(f"--size has a side of {side}: take even ones from 16 to 2048, the nearest is {nearest}")
-    return [
-        Job(first.folder, seed, first.frames, first.height, first.width, first.fps, first.truth)
-        for seed in range(first.seed, first.seed + clips)
-    ]
+    return [replace(first, seed=seed) for seed in range(first.seed, first.seed + clips)]
 
 
 def is_whole(job: Job) -> bool:
@@ -98,18 +107,21 @@ def is_whole(job: Job) -> bool:
         return False
     try:
         found = json.loads(job.file(".json").read_text(encoding="utf-8"))
-        same = all(found[key] == value for key, value in _identity(job).items())
+        same = all(found[key] == value for key, value in _identity(job).items() if key != "meshes")
+        other = found.get("meshes") != _identity(job).get("meshes")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{job.file('.json')} is damaged or not ours: remove it, or choose another folder") from error
     if not same:
         made = f"{found['frames']} frames of {found['width']}x{found['height']} at {found['fps']:g} fps"
         raise ValueError(f"{job.file('.mp4')} exists and has {made}: choose another folder, or the same settings")
+    if other:
+        raise ValueError(f"{job.file('.mp4')} exists and has other meshes: choose another folder, or the same meshes")
     return job.file(".npz").is_file() or not job.truth
 
 
 def make(job: Job) -> None:
     """Simulates a clip and writes its files, each of them whole or not at all."""
-    clip = simulate(job.seed, job.frames, job.height, job.width, job.fps)
+    clip = simulate(job.seed, job.frames, job.height, job.width, job.fps, meshes=meshes_in(job.meshes))
     if job.truth:
         arrays = {"depth": clip.depth, "flow": clip.flow, "instance": clip.instance, "normal": clip.normal}
         write_arrays(job.file(".npz"), arrays)
@@ -167,7 +179,15 @@ def sheet(jobs: list[Job], path: Path) -> None:
 
 def _identity(job: Job) -> dict[str, Any]:
     """What decides a clip's bytes."""
-    return {"seed": job.seed, "frames": job.frames, "height": job.height, "width": job.width, "fps": float(job.fps)}
+    asked = {"seed": job.seed, "frames": job.frames, "height": job.height, "width": job.width, "fps": float(job.fps)}
+    digests = [[mesh.name, digest(mesh)] for mesh in meshes_in(job.meshes)]
+    return {**asked, "meshes": digests} if digests else asked
+
+
+@functools.cache
+def meshes_in(folder: Path | None) -> tuple[Mesh, ...]:
+    """The meshes of a folder, read once in each process. ValueError for what cannot be used."""
+    return read_meshes(folder) if folder else ()
 
 
 def _made(jobs: list[Job], processes: int) -> Iterator[None]:

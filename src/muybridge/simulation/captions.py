@@ -155,7 +155,8 @@ class _Speaker:
     def noun(self, i: int, sizes: bool) -> str:
         thing = self.world.things[i]
         size = f"{self.pick(SIZE_WORDS[thing.size])} " if sizes or thing.fixed else ""
-        shape = "box" if thing.fixed else self.pick(SHAPE_WORDS[thing.shape])
+        options = SHAPE_WORDS[thing.shape] if thing.mesh is None else (thing.shape,)
+        shape = "box" if thing.fixed and thing.mesh is None else self.pick(options)
         return f"{size}{self.pick(COLOUR_WORDS[thing.colour])} {shape}"
 
     def story(self, order: list[int], happenings: tuple[Happening, ...], *, sizes: bool) -> str:

@@ -199,7 +199,10 @@ def _cast_window(kind, geom, tag, window, what, depth):
 
 @kernel
 def cast(scene, windows, what, depth, area):
-    """Depth and what each centre ray meets (8 (geom + 1) + face); `area`: the pixels each geom would have alone."""
+    """Depth and what each centre ray meets (8 (geom + 1) + face); `area`: the pixels each geom would have alone.
+
+    Meshes are not cast here.
+    """
     for i in range(len(scene)):
         geom, tag = scene[i], 8 * (i + 1)
         if geom.kind == BOX:
@@ -208,5 +211,5 @@ def cast(scene, windows, what, depth, area):
             area[i] = _cast_window(SPHERE, geom, tag, windows[i], what, depth)
         elif geom.kind == CYLINDER:
             area[i] = _cast_window(CYLINDER, geom, tag, windows[i], what, depth)
-        else:
+        elif geom.kind == CAPSULE:
             area[i] = _cast_window(CAPSULE, geom, tag, windows[i], what, depth)

@@ -12,7 +12,8 @@ from muybridge.simulation.captions import captions
 from muybridge.simulation.events import Event, events, observed, visible_share
 from muybridge.simulation.physics import geoms, trajectory
 from muybridge.simulation.render import render
-from muybridge.simulation.scene import Camera
+from muybridge.simulation.scene import Camera, Mesh
+from muybridge.simulation.standins import with_meshes
 from muybridge.simulation.worlds import Pairs, World, sample_world
 
 
@@ -65,15 +66,16 @@ def simulate(
     width: int = 128,
     fps: float = 15.0,
     without: Pairs = frozenset(),
+    meshes: tuple[Mesh, ...] = (),
 ) -> Clip:
     """The clip of a seed: the same bytes in every process.
 
     The world depends on the seed alone: a still (`frames=1`) is the first frame of every longer clip of that seed and
-    size. `without` as in `sample_world`.
+    size. `without` as in `sample_world`; of `meshes`, if any, one stands in for each loose box (`with_meshes`).
 
     Raises ValueError for lengths that are not 1 + 4k, sizes below 16 or above 2048 pixels, rates outside 1 to 120.
     """
-    return film(sample_world(seed, without=without), frames, height, width, fps)
+    return film(with_meshes(sample_world(seed, without=without), meshes), frames, height, width, fps)
 
 
 def film(world: World, frames: int = 33, height: int = 128, width: int = 128, fps: float = 15.0) -> Clip:

@@ -46,7 +46,17 @@ from muybridge.simulation.ground import (
     studio_of,
     veil_at,
 )
+from muybridge.simulation.scene import MESH
 from muybridge.simulation.shadows import AURA, body, occlusion, shadow
+from muybridge.simulation.traced import (
+    Spot,
+    cast_meshes,
+    mesh_normal,
+    mesh_occlusion,
+    mesh_shadow,
+    met_by_edge_ray,
+    own_shadow,
+)
 
 BRIGHTEST = 4.0  # light at the end of the tone curve's table
 
@@ -54,11 +64,11 @@ BRIGHTEST = 4.0  # light at the end of the tone curve's table
 _GROUND = 0
 
 # Where an edge pixel's rays pass: an eight-rooks pattern, pixels from the centre.
-_ROOKS = ((-7, -3), (-1, -5), (-5, 1), (1, 3), (-3, 7), (7, -1), (3, -7), (5, 5))
+ROOKS = ((-7, -3), (-1, -5), (-5, 1), (1, 3), (-3, 7), (7, -1), (3, -7), (5, 5))
 
 _SHINE = 0.045  # share of light that a surface mirrors: matte plastic
 
-_INLINED = ("casting.py", "ground.py", "scene.py", "shadows.py")
+_INLINED = ("casting.py", "ground.py", "scene.py", "shadows.py", "traced.py")
 
 
 class Film(NamedTuple):
@@ -124,41 +134,56 @@ def _find_near(scene, studio, near):
 
 
 @kernel
-def _sunlight(scene, studio, near, p, blur):
+def _shadow(traced, i, geom, d, spread, blur):
+    """`traced` is None where there are no meshes; numba leaves out what asks for it then."""
+    if traced is not None and geom.kind == MESH:
+        return mesh_shadow(traced, i, geom, d, spread, blur)
+    return shadow(geom.kind, body(geom), d, spread, blur)
+
+
+@kernel
+def _occlusion(traced, i, geom, d, n):
+    if traced is not None and geom.kind == MESH:
+        return mesh_occlusion(traced, i, geom, d, n)
+    return occlusion(geom.kind, body(geom), d, n)
+
+
+@kernel
+def _sunlight(scene, traced, studio, near, p, blur):
     """Part of the sun that the geoms listed leave to point p."""
     sun = 1.0
     for k in range(near[0]):
         geom = scene[near[k + 1]]
         c = geom.centre
-        sun *= 1 - shadow(geom.kind, body(geom), (p[0] - c[0], p[1] - c[1], p[2] - c[2]), studio.spread, blur)
+        sun *= 1 - _shadow(traced, near[k + 1], geom, (p[0] - c[0], p[1] - c[1], p[2] - c[2]), studio.spread, blur)
         if sun <= 0:
             return 0.0
     return sun
 
 
 @kernel
-def _skylight(scene, near, p, n):
+def _skylight(scene, traced, near, p, n):
     """Part of the sky that the geoms listed leave to point p, and the colour with which they replace it."""
     sky, red, green, blue = 1.0, 0.0, 0.0, 0.0
     for k in range(near[0]):
         geom = scene[near[k + 1]]
         c, albedo = geom.centre, geom.albedo
-        taken = occlusion(geom.kind, body(geom), (p[0] - c[0], p[1] - c[1], p[2] - c[2]), n)
+        taken = _occlusion(traced, near[k + 1], geom, (p[0] - c[0], p[1] - c[1], p[2] - c[2]), n)
         sky *= 1 - taken
         red, green, blue = red + taken * albedo[0], green + taken * albedo[1], blue + taken * albedo[2]
     return sky, (red, green, blue)
 
 
 @procedure
-def _shade_ground(scene, studio, view, near, d, t):
+def _shade_ground(scene, traced, studio, view, near, d, t):
     """Ground or backdrop along one ray."""
     veil = veil_at(view, d, studio.fade_start, 1 / (studio.fade_end - studio.fade_start))
     share, sun, sky, glow = 0.0, 1.0, 1.0, (0.0, 0.0, 0.0)
     if veil < 1:
         p = (view.origin[0] + t * d[0], view.origin[1] + t * d[1], 0.0)
         share = pattern_share(studio.pattern, 1 / studio.scale, view, d)
-        sun = _sunlight(scene, studio, near[0, len(scene)], p, t * view.pixel)
-        sky, glow = _skylight(scene, near[1, len(scene)], p, (0.0, 0.0, 1.0))
+        sun = _sunlight(scene, traced, studio, near[0, len(scene)], p, t * view.pixel)
+        sky, glow = _skylight(scene, traced, near[1, len(scene)], p, (0.0, 0.0, 1.0))
     return (
         ground_light(studio, 0, share, veil, sun, sky, glow[0]),
         ground_light(studio, 1, share, veil, sun, sky, glow[1]),
@@ -182,14 +207,20 @@ def _surface(geom, view, face, d, t):
 
 
 @procedure
-def _shade_geom(scene, studio, view, near, what, d, t):
-    """Matte plastic in sun, sky and bounce; and its normal."""
+def _shade_geom(scene, traced, studio, view, near, what, d, t, spot):
+    """Matte plastic in sun, sky and bounce; and its normal. `spot` says which ray `d` is."""
     i = (what >> 3) - 1
     geom = scene[i]
     p, n = _surface(geom, view, what & 7, d, t)
+    if traced is not None and geom.kind == MESH:
+        n = mesh_normal(traced, i, spot)
     facing = dot(n, studio.sun)
-    sun = _sunlight(scene, studio, near[0, i], p, t * view.pixel) if facing > -studio.spread else 0.0
-    sky, glow = _skylight(scene, near[1, i], p, n)
+    sun = _sunlight(scene, traced, studio, near[0, i], p, t * view.pixel) if facing > -studio.spread else 0.0
+    if traced is not None and geom.kind == MESH:
+        c = geom.centre
+        own = (p[0] - c[0], p[1] - c[1], p[2] - c[2])
+        sun *= 1 - own_shadow(traced, i, geom, own, n, studio.spread, t * view.pixel)
+    sky, glow = _skylight(scene, traced, near[1, i], p, n)
     soft = max(studio.spread, 0.02)
     lambert = facing if facing >= soft else max(0.0, facing + soft) ** 2 / (4 * soft)
     # A highlight after Blinn and Phong (exponent 32) and a sheen at grazing angles.
@@ -246,7 +277,7 @@ def _write_ground(depth, what, instance, normal):
 
 
 @kernel
-def _write_geoms(scene, studio, view, room, depth, instance, normal, visible):
+def _write_geoms(scene, traced, studio, view, room, depth, instance, normal, visible):
     """Light, instance and normal of the geoms' pixels."""
     what, light = room.what, room.light
     for y in range(len(room.spans)):
@@ -254,7 +285,8 @@ def _write_geoms(scene, studio, view, room, depth, instance, normal, visible):
             here = what[y, x]
             if here == _GROUND:
                 continue
-            color, n = _shade_geom(scene, studio, view, room.near, here, ray(view, x, y), np.float64(depth[y, x]))
+            d, t = ray(view, x, y), np.float64(depth[y, x])
+            color, n = _shade_geom(scene, traced, studio, view, room.near, here, d, t, Spot(x, y, -1))
             light[0, y, x], light[1, y, x], light[2, y, x] = color
             normal[y, x, 0], normal[y, x, 1], normal[y, x, 2] = n
             instance[y, x] = here >> 3
@@ -286,26 +318,36 @@ def _on_edge(what, y, x):
 
 
 @kernel
-def _cast_one(scene, view, windows, x, y, shift_x, shift_y):
+def _meet(geom, traced, i, view, spot, shift_x, shift_y):
+    """Where a ray beside a pixel's centre enters geom i, and by which face."""
+    if traced is not None and geom.kind == MESH:
+        straight, d = ray(view, spot.x, spot.y), ray(view, spot.x + shift_x, spot.y + shift_y)
+        return met_by_edge_ray(traced, i, spot, straight, d)
+    return hit(geom.kind, geom.half, geom.eye, ray(geom, spot.x + shift_x, spot.y + shift_y))
+
+
+@kernel
+def _cast_one(scene, traced, view, windows, spot, shift_x, shift_y):
     """Depth and what a ray beside the centre of pixel (x, y) meets."""
+    x, y = spot.x, spot.y
     nearest, what = ground_depth(view, ray(view, x + shift_x, y + shift_y)), _GROUND
     for i in range(len(scene)):
         if windows[i, 0] <= y + 1 and y <= windows[i, 1] and windows[i, 2] <= x + 1 and x <= windows[i, 3]:
             geom = scene[i]
-            t, face = hit(geom.kind, geom.half, geom.eye, ray(geom, x + shift_x, y + shift_y))
+            t, face = _meet(geom, traced, i, view, spot, shift_x, shift_y)
             if t < nearest:
                 nearest, what = t, 8 * (i + 1) + face
     return nearest, what
 
 
 @procedure
-def _smooth(scene, studio, view, room, x, y):
+def _smooth(scene, traced, studio, view, room, x, y):
     """Mean light over a pixel. A ray that meets what a centre ray next to it met takes the light of that."""
     what, light = room.what, room.light
     red, green, blue = 0.0, 0.0, 0.0
-    for k in range(len(_ROOKS)):
-        shift_x, shift_y = _ROOKS[k][0] / 16, _ROOKS[k][1] / 16
-        t, found = _cast_one(scene, view, room.windows, x, y, shift_x, shift_y)
+    for k in range(len(ROOKS)):
+        shift_x, shift_y = ROOKS[k][0] / 16, ROOKS[k][1] / 16
+        t, found = _cast_one(scene, traced, view, room.windows, Spot(x, y, k), shift_x, shift_y)
         u = min(max(x + (1 if shift_x > 0 else -1), 0), what.shape[1] - 1)
         v = min(max(y + (1 if shift_y > 0 else -1), 0), what.shape[0] - 1)
         if found == what[y, x]:
@@ -318,15 +360,15 @@ def _smooth(scene, studio, view, room, x, y):
         if found == what[v, u]:
             color = (np.float64(light[0, v, u]), np.float64(light[1, v, u]), np.float64(light[2, v, u]))
         elif found == _GROUND:
-            color = _shade_ground(scene, studio, view, room.near, d, t)
+            color = _shade_ground(scene, traced, studio, view, room.near, d, t)
         else:
-            color, _ = _shade_geom(scene, studio, view, room.near, found, d, t)
+            color, _ = _shade_geom(scene, traced, studio, view, room.near, found, d, t, Spot(x, y, k))
         red, green, blue = red + color[0], green + color[1], blue + color[2]
-    return red / len(_ROOKS), green / len(_ROOKS), blue / len(_ROOKS)
+    return red / len(ROOKS), green / len(ROOKS), blue / len(ROOKS)
 
 
 @kernel
-def _smooth_edges(scene, studio, view, room, curve, rgb):
+def _smooth_edges(scene, traced, studio, view, room, curve, rgb):
     height, width = room.what.shape
     scale = (len(curve) - 1) / BRIGHTEST
     for y in range(height):
@@ -335,7 +377,7 @@ def _smooth_edges(scene, studio, view, room, curve, rgb):
         last = max(room.spans[y, 1] + 1, max(above[1], below[1]))
         for x in range(max(first, 0), min(last, width)):
             if _on_edge(room.what, y, x):
-                color = _smooth(scene, studio, view, room, x, y)
+                color = _smooth(scene, traced, studio, view, room, x, y)
                 for c in range(3):
                     rgb[y, x, c] = curve[int(min(max(color[c] * scale, 0.0), len(curve) - 1.0) + 0.5)]
 
@@ -373,11 +415,15 @@ def _flow_geoms(motions, spans, depth, instance, flow):
 
 @functools.cache
 def film_kernel() -> Any:
-    """The kernel that fills a `Film`: compiled once for each machine and version of the sources."""
+    """The kernel that fills a `Film`: compiled once for each machine and version of the sources.
+
+    `traced` is None where no geom is a mesh, else a `Traced`, and then there is one frame. That is two kernels: numba
+    leaves out of the first all that asks for meshes.
+    """
     digest = zlib.crc32(b"".join((Path(__file__).parent / name).read_bytes() for name in _INLINED))
 
     @njit(**OPTIONS, cache=True)
-    def film(scenes, rays, look, motions, curve, room, pictures):
+    def film(scenes, traced, rays, look, motions, curve, room, pictures):
         studio = studio_of(look)
         for t in range(len(scenes)):
             scene, eye = scenes[t], view(rays[t])
@@ -385,14 +431,16 @@ def film_kernel() -> Any:
             _find_windows(scene, eye, room.windows, room.spans, depth.shape)
             _find_near(scene, studio, room.near)
             lay(eye, studio, depth, room.ground)
-            darken(scene, eye, studio, depth, room.ground)
+            darken(scene, traced, eye, studio, depth, room.ground)
             light_ground(studio, room.ground, room.light)
             _write_ground(depth, room.what, instance, normal)
             cast(scene, room.windows, room.what, depth, pictures.area[t])
-            _write_geoms(scene, studio, eye, room, depth, instance, normal, pictures.visible[t])
+            if traced is not None:
+                cast_meshes(scene, traced, room.what, depth, pictures.area[t])
+            _write_geoms(scene, traced, studio, eye, room, depth, instance, normal, pictures.visible[t])
             _develop(room.light, curve, room.codes, pictures.rgb[t])
-            _smooth_edges(scene, studio, eye, room, curve, pictures.rgb[t])
-            if t + 1 < len(scenes):
+            _smooth_edges(scene, traced, studio, eye, room, curve, pictures.rgb[t])
+            if t < len(pictures.flow):
                 _flow_ground(motions[t, 0], eye, pictures.flow[t])
                 _flow_geoms(motions[t], room.spans, depth, instance, pictures.flow[t])
         return digest  # numba's cache asks for the same closure

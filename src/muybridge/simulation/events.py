@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from muybridge.simulation.cameras import project
 from muybridge.simulation.captions import Happening, intended
-from muybridge.simulation.physics import GROUND, Contact, Trajectory
+from muybridge.simulation.physics import GROUND, Contact, Trajectory, rotations
 from muybridge.simulation.scene import Camera, Rendered
 from muybridge.simulation.worlds import World
 
@@ -83,6 +83,8 @@ def observed(world: World, path: Trajectory, seen: Rendered, found: tuple[Event,
 
 def _observed(world: World, path: Trajectory, seen: Rendered, found: tuple[Event, ...], plan: Happening) -> Happening:
     i, thing = plan.subject, world.things[plan.subject]
+    if thing.mesh is not None and _turns_over(path, i):
+        plan = replace(plan, kind=plan.kind.replace("slide", "roll"))
     nothing = Happening(i, "there")
     if thing.fixed:
         return plan if len(path.position) > 1 else nothing
@@ -104,6 +106,12 @@ def _observed(world: World, path: Trajectory, seen: Rendered, found: tuple[Event
     if thing.motion in ("behind", "stop behind", "emerge"):
         return _behind(world, seen, found, plan, moving)
     return moving
+
+
+def _turns_over(path: Trajectory, i: int) -> bool:
+    """Whether its upright axis ever leans by more than 60 degrees from where it began: it rolls, if it moves along."""
+    up = rotations(path.quaternion[:, i])[..., 2]
+    return bool((up @ up[0]).min() < 0.5)
 
 
 def _fall(path: Trajectory, found: tuple[Event, ...], i: int) -> str:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from muybridge.simulation.casting import Vector, dot, kernel, ray, vector, window
-from muybridge.simulation.scene import BOX, CAPSULE, CYLINDER, SPHERE
+from muybridge.simulation.scene import BOX, CAPSULE, CYLINDER, MESH, SPHERE
 from muybridge.simulation.shadows import AURA, body, occlusion, shadow, smoothstep
+from muybridge.simulation.traced import dim_by_mesh
 
 PLAIN, CHECKER, STRIPES, RINGS = 0, 1, 2, 3
 PATTERNS = ("plain", "checker", "stripes", "rings")
@@ -208,7 +209,7 @@ def _cover_area(geom, view, height, width):
 
 
 @kernel
-def darken(scene, view, studio, depth, ground):
+def darken(scene, traced, view, studio, depth, ground):
     """Take sun and sky from the ground where geoms stand before them."""
     height, width = depth.shape
     ground.sun[:], ground.sky[:], ground.glow[:] = 1.0, 1.0, 0.0
@@ -225,9 +226,11 @@ def darken(scene, view, studio, depth, ground):
         elif kind == CYLINDER:
             _dim(CYLINDER, geom, view, studio.spread, shade, depth, ground.sun)
             _cover(CYLINDER, geom, view, area, albedo, depth, ground)
-        else:
+        elif kind == CAPSULE:
             _dim(CAPSULE, geom, view, studio.spread, shade, depth, ground.sun)
             _cover(CAPSULE, geom, view, area, albedo, depth, ground)
+        if traced is not None and kind == MESH:
+            dim_by_mesh(traced, i, scene[i], view, studio.spread, shade, area, depth, ground)
 
 
 # --- the light that comes back ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""From a World to its trajectory: rigid bodies under gravity, by MuJoCo.
+"""From a World to its trajectory: rigid bodies under gravity, by MuJoCo. What a mesh touches, its convex hull touches.
 
 MuJoCo's contacts are damped springs. With `solref = (-k, -b)` the gap r between two bodies obeys r'' = -k r - b r',
 whatever their masses, so k sets how long a bounce takes and b / sqrt(k) alone sets the restitution (`damping`).
@@ -13,8 +13,9 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
+from muybridge.simulation.meshes import points
 from muybridge.simulation.palette import COLOURS, linear
-from muybridge.simulation.scene import BOX, CYLINDER, SPHERE, Geoms
+from muybridge.simulation.scene import BOX, CYLINDER, MESH, SPHERE, Geoms
 from muybridge.simulation.things import Thing
 from muybridge.simulation.worlds import World
 
@@ -27,6 +28,8 @@ SPRING = 150.0
 _LOOKS_A_FRAME = 4  # for contacts: at 15 frames a second every 17 ms, which no bounce escapes
 
 _FINER = (1, 3, 9)
+_NAMES = {"ball": "sphere", "box": "box", "cylinder": "cylinder"}
+_KINDS = {"ball": SPHERE, "box": BOX, "cylinder": CYLINDER}
 _STATES = ("position", "quaternion", "velocity", "spin")
 
 GROUND = -1
@@ -90,7 +93,8 @@ def _loses_energy(
     """
     bodies = model.body_dofnum > 0
     mass, inertia = model.body_mass[bodies], model.body_inertia[bodies]
-    velocity, spin = moments[..., :3], moments[..., 3:]
+    velocity = moments[..., :3]
+    spin = np.einsum("tni,nij->tnj", moments[..., 3:], rotations(model.body_iquat[bodies]))
     kinetic = 0.5 * (mass[:, None] * velocity**2 + inertia * spin**2).sum(axis=(1, 2))
     energy = kinetic + gravity * (mass * places[..., 2]).sum(axis=1)
     recent = np.maximum.reduce([energy[2:-1], energy[1:-2], energy[:-3]]) if len(energy) > 3 else energy[:0]
@@ -142,7 +146,8 @@ def geoms(world: World, path: Trajectory) -> Geoms:
     frames, things = len(path.position), world.things
     props = np.array([prop.position for prop in world.props]).reshape(-1, 3)
     turns = rotations(np.array([prop.quaternion for prop in world.props]).reshape(-1, 4))
-    kinds = [{"ball": SPHERE, "box": BOX, "cylinder": CYLINDER}[thing.shape] for thing in things]
+    kinds = [_KINDS[thing.shape] if thing.mesh is None else MESH for thing in things]
+    meshes = tuple(thing.mesh for thing in things) + (None,) * len(props)
     return Geoms(
         kind=np.array(kinds + [BOX] * len(props), dtype=np.int8),
         size=np.array([thing.extents for thing in things] + [prop.size for prop in world.props]),
@@ -151,6 +156,7 @@ def geoms(world: World, path: Trajectory) -> Geoms:
         ),
         position=np.concatenate([path.position, np.repeat(props[None], frames, 0)], axis=1),
         rotation=np.concatenate([rotations(path.quaternion), np.repeat(turns[None], frames, 0)], axis=1),
+        meshes=meshes if any(meshes) else (),
     )
 
 
@@ -181,10 +187,11 @@ def mjcf(world: World, step: float) -> str:
     spring = SPRING**2
     lines = [
         f'<mujoco><option timestep="{step!r}" gravity="0 0 {-world.gravity}" cone="elliptic"/>',
-        f'<default><geom solimp="0.99 0.99 0.001" solref="{-spring} 0" density="500"/></default><worldbody>',
+        f'<default><geom solimp="0.99 0.99 0.001" solref="{-spring} 0" density="500"/></default>',
+        f"{_assets(world)}<worldbody>",
         '<geom type="plane" size="0 0 1" friction="0 0 0"/>',
     ]
-    lines += [_body(thing) for thing in world.things]
+    lines += [_body(thing, i) for i, thing in enumerate(world.things)]
     lines += [
         f'<body pos="{_text(prop.position)}" quat="{_text(prop.quaternion)}">'
         f'<geom type="box" size="{_text(prop.size)}" friction="0 0 0"/></body>'
@@ -205,14 +212,28 @@ def damping(restitution: float) -> float:
     return float(np.interp(-restitution, -kept, ratios))
 
 
-def _body(thing: Thing) -> str:
-    shape = {"ball": "sphere", "box": "box", "cylinder": "cylinder"}[thing.shape]
+def _assets(world: World) -> str:
+    """The meshes, as far as contacts and inertia know them: their convex hulls."""
+    hulls = [
+        f'<mesh name="{i}" inertia="convex" {points(thing.mesh)}/>'
+        for i, thing in enumerate(world.things)
+        if thing.mesh is not None
+    ]
+    return f"<asset>{''.join(hulls)}</asset>" if hulls else ""
+
+
+def _body(thing: Thing, index: int) -> str:
+    shape = (
+        f'type="{_NAMES[thing.shape]}" size="{_text(thing.extents)}"'
+        if thing.mesh is None
+        else f'type="mesh" mesh="{index}"'
+    )
     pose = f'pos="{_text(thing.position)}" quat="{_text(thing.quaternion)}"'
     if thing.fixed:
-        return f'<body {pose}><geom type="{shape}" size="{_text(thing.extents)}" friction="0 0 0"/></body>'
+        return f'<body {pose}><geom {shape} friction="0 0 0"/></body>'
     rolls = thing.rolling > 0.001
     return (
-        f'<body {pose}><freejoint/><geom type="{shape}" size="{_text(thing.extents)}" condim="{6 if rolls else 3}" '
+        f'<body {pose}><freejoint/><geom {shape} condim="{6 if rolls else 3}" '
         f'friction="{_text((thing.friction, 0.001, thing.rolling if rolls else 0.0))}" '
         f'solref="{-(SPRING**2)} {-2 * damping(thing.restitution) * SPRING}"/></body>'
     )

@@ -1,8 +1,9 @@
-"""Pictures of Geoms on a ground plane, and the truth about their pixels: a ray caster of convex primitives.
+"""Pictures of Geoms on a ground plane, and the truth about their pixels: a ray caster of primitives and meshes.
 
 This file is its door: numpy turns geoms, cameras and look into records, all frames at once, and `drawing.py` makes the
-frames of them, with `ground.py`, `shadows.py` and `casting.py`. There is no noise anywhere: shadows and ambient
-occlusion are closed forms, so pictures are smooth, and the same input gives the same bytes.
+frames of them, with `ground.py`, `shadows.py` and `casting.py`. MuJoCo's rays find where meshes are (`tracing.py`).
+There is no noise anywhere: shadows and ambient occlusion are closed forms, so pictures are smooth, and the same input
+gives the same bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from jaxtyping import Float
 
 from muybridge.simulation.drawing import BRIGHTEST, Film, Room, film_kernel
 from muybridge.simulation.ground import PATTERNS, Ground
-from muybridge.simulation.scene import BOX, CAPSULE, CYLINDER, SPHERE, Camera, Geoms, Look, Rendered
+from muybridge.simulation.scene import BOX, CAPSULE, CYLINDER, MESH, SPHERE, Camera, Geoms, Look, Rendered
+from muybridge.simulation.tracing import Tracer
 
 _HALF_PIXEL = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 _LEVELS = 16384  # of the tone curve's table
@@ -69,9 +71,9 @@ _STUDIO = np.dtype(
 def render(geoms: Geoms, camera: Camera, look: Look, height: int, width: int) -> Rendered:
     """Frames of `height` x `width` pixels as the camera sees them, with depth, flow, instances and normals.
 
-    The ground is seen from above only; a geom that holds the camera inside is not seen. Flow is nan where the point
-    lies beside or behind the camera of the next frame. Raises ValueError where the arrays disagree about frames or
-    geoms, a name or kind is unknown, a camera is not above the ground or its intrinsics have skew.
+    The ground is seen from above only, a primitive from outside only, a mesh from both sides. Flow is nan where the
+    point lies beside or behind the camera of the next frame. Raises ValueError where the arrays disagree about frames
+    or geoms, a name or kind is unknown, a camera is not above the ground or its intrinsics have skew.
     """
     _check(geoms, camera, look, height, width)
     frames, count = geoms.position.shape[:2]
@@ -86,7 +88,15 @@ def render(geoms: Geoms, camera: Camera, look: Look, height: int, width: int) ->
         visible=np.zeros((frames, count), np.int32),
     )
     scene, motions, room = _scene(geoms, look, rays), _motions(geoms, camera), _room(count, height, width)
-    film_kernel()(scene, rays, _studio(look)[0], motions, _TONE_CURVE, room, pictures)
+    film, studio = film_kernel(), _studio(look)[0]
+    if MESH not in geoms.kind:
+        film(scene, None, rays, studio, motions, _TONE_CURVE, room, pictures)
+        return Rendered(**pictures._asdict())
+    tracer = Tracer(geoms)
+    for t in range(frames):  # one after the other: what the rays of all frames meet would fill the memory
+        one, frame = slice(t, t + 1), Film(*(array[t : t + 1] for array in pictures))
+        traced = tracer.trace(scene[t], height, width)
+        film(scene[one], traced, rays[one], studio, motions[one], _TONE_CURVE, room, frame)
     return Rendered(**pictures._asdict())
 
 
@@ -105,9 +115,12 @@ def _check(geoms: Geoms, camera: Camera, look: Look, height: int, width: int) ->
         )
     if not len(geoms.rotation) == len(camera.pose) == len(camera.intrinsics) == frames:
         raise ValueError(f"geoms have {frames} frames, the camera {len(camera.pose)}: give as many poses as positions")
-    unknown = sorted(set(geoms.kind.tolist()) - {SPHERE, CAPSULE, CYLINDER, BOX})
+    unknown = sorted(set(geoms.kind.tolist()) - {SPHERE, CAPSULE, CYLINDER, BOX, MESH})
     if unknown:
-        raise ValueError(f"geom kinds {unknown} cannot be rendered: use sphere, capsule, cylinder or box")
+        raise ValueError(f"geom kinds {unknown} cannot be rendered: use sphere, capsule, cylinder, box or mesh")
+    given = [mesh is not None for mesh in geoms.meshes or [None] * count]
+    if given != (geoms.kind == MESH).tolist():
+        raise ValueError("the geoms' meshes do not go with their kinds: give a MESH its mesh, every other geom None")
     if look.pattern not in PATTERNS:
         raise ValueError(f"ground pattern {look.pattern!r} is unknown: use one of {', '.join(PATTERNS)}")
     if abs(np.linalg.norm(look.sun) - 1) > 1e-3:
@@ -133,6 +146,9 @@ def _scene(geoms: Geoms, look: Look, rays: np.ndarray) -> np.ndarray:
     scene = np.zeros(geoms.position.shape[:2], _GEOM)
     scene["kind"], scene["half"], scene["albedo"] = geoms.kind, size, geoms.albedo
     scene["radius"], scene["reach"] = _bounds(geoms.kind, size)
+    for i, mesh in enumerate(geoms.meshes):
+        if mesh is not None:
+            scene["radius"][:, i], scene["reach"][:, i] = mesh.radius, np.mean(mesh.extents)
     scene["centre"] = geoms.position
     scene["axes"] = np.swapaxes(geoms.rotation, -1, -2)
     scene["eye"] = np.einsum("tnij,tnj->tni", scene["axes"], rays["origin"][:, None] - scene["centre"])

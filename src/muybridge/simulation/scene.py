@@ -9,20 +9,55 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int8, UInt8
+from jaxtyping import Float, Float32, Int, Int8, UInt8
 
 # MuJoCo's own numbers for its geom types (mjtGeom), so that a model's arrays pass unchanged.
-SPHERE, CAPSULE, CYLINDER, BOX = 2, 3, 5, 6
+SPHERE, CAPSULE, CYLINDER, BOX, MESH = 2, 3, 5, 6, 7
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A surface of triangles in its own axes, metres; `meshes.py` makes them from files and arrays.
+
+    name      what captions call it
+    vertices  about the centre of mass of its convex hull
+    faces     indices of vertices, three a triangle
+    volume    of its convex hull, cubic metres
+    """
+
+    name: str
+    vertices: Float[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f 3"]
+    volume: float
+
+    @property
+    def middle(self) -> Float[np.ndarray, "3"]:
+        """Centre of the upright box around it."""
+        middle: Float[np.ndarray, "3"] = 0.5 * (self.vertices.min(axis=0) + self.vertices.max(axis=0))
+        return middle
+
+    @property
+    def extents(self) -> tuple[float, float, float]:
+        """Half extents of the upright box around it."""
+        x, y, z = (0.5 * np.ptp(self.vertices, axis=0)).tolist()
+        return x, y, z
+
+    @property
+    def radius(self) -> float:
+        """Of the sphere about its centre of mass that holds it."""
+        return float(np.linalg.norm(self.vertices, axis=1).max())
 
 
 @dataclass(frozen=True)
 class Geoms:
     """The things in a scene, the ground apart.
 
-    kind      SPHERE, CAPSULE, CYLINDER or BOX
-    size      MuJoCo's: sphere (radius, -, -), capsule and cylinder (radius, half length along z, -), box half extents
+    kind      SPHERE, CAPSULE, CYLINDER, BOX or MESH
+    size      MuJoCo's: sphere (radius, -, -), capsule and cylinder (radius, half length along z, -), box half extents;
+              a mesh has its own
     albedo    linear RGB in [0, 1]
     position  centre, metres; rotation: local-to-world
+    meshes    one a geom, None where its kind is another; may be left out where there are none
     """
 
     kind: Int8[np.ndarray, " n"]
@@ -30,6 +65,7 @@ class Geoms:
     albedo: Float[np.ndarray, "n 3"]
     position: Float[np.ndarray, "t n 3"]
     rotation: Float[np.ndarray, "t n 3 3"]
+    meshes: tuple[Mesh | None, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def _edges(m):
 
 
 @kernel
-def _hidden(q):
+def hidden_by_edge(q):
     """Part of a unit disc behind a straight edge at signed distance q from its centre (a cubic fit)."""
     q = max(-1.0, min(1.0, q))
     return 0.5 - q * (3 - q * q) / 4
@@ -84,7 +84,7 @@ def shadow(kind, geom, d, spread, blur):
         if z >= 0:
             return 0.0
         width, r = max(-z * spread, blur), geom.half[0]
-        return _hidden((math.sqrt(x * x + y * y) - r) / width) * min(1.0, (r / width) ** 2)
+        return hidden_by_edge((math.sqrt(x * x + y * y) - r) / width) * min(1.0, (r / width) ** 2)
     return _shadow_round(kind, geom.half, geom.tilted[2][1], geom.tilted[2][2], (x, y, z), spread, blur)
 
 
@@ -101,7 +101,7 @@ def _shadow_box(geom, d, at, spread, blur):
         ahead = sign * outline[5] + u * tilted[2] - at[2]
         near, far = abs(beside) - outline[2], abs(beside) + outline[2]
         inverse = 1 / max(ahead * spread, blur)
-        part = _hidden(near * inverse) - _hidden(far * inverse)
+        part = hidden_by_edge(near * inverse) - hidden_by_edge(far * inverse)
         part = 0.0 if (near > 0) & (ahead <= 0) else part
         hidden *= 1.0 if flat < 1e-12 else part
         inside = inside & ((near <= 0) | (flat < 1e-12))
@@ -122,7 +122,7 @@ def _shadow_round(kind, half, axis_y, axis_z, at, spread, blur):
     if ahead <= 0:
         return 0.0
     width = max(ahead * spread, blur)
-    return _hidden(((x if y <= 0 else math.sqrt(x * x + y * y)) - r) / width) * min(1.0, r / width)
+    return hidden_by_edge(((x if y <= 0 else math.sqrt(x * x + y * y)) - r) / width) * min(1.0, r / width)
 
 
 @kernel
@@ -141,10 +141,10 @@ def _shadow_cylinder(r, h, axis_y, axis_z, at, x, y, ahead, spread, blur):
     if ahead <= 0 if x > r or cap > 0 else _leaves_cylinder(r, h, axis_y, axis_z, at):
         return 0.0
     width = max(ahead * spread, blur)
-    side = _hidden((x - r) / width) - _hidden((x + r) / width)
+    side = hidden_by_edge((x - r) / width) - hidden_by_edge((x + r) / width)
     if y > 0:  # a flat cap makes corners with the sides, a round one goes on from them
         side += min(1.0, b / width) * (1 - side)
-    return side * _hidden(cap / width)
+    return side * hidden_by_edge(cap / width)
 
 
 @kernel

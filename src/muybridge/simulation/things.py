@@ -12,6 +12,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
+from muybridge.simulation.scene import Mesh
+
 GRAVITY = 9.81
 AFTER: tuple[float, ...] = tuple(2.2 * k / 8 for k in range(9))
 """Seconds at which a plan foresees its object."""
@@ -28,10 +30,11 @@ UPRIGHT: Quaternion = (1.0, 0.0, 0.0, 0.0)
 class Thing:
     """A named object at time 0.
 
-    shape "ball", "box" or "cylinder"; size "small", "medium", "large" or, of a fixed box, "tall"
-    extents   MuJoCo's: (radius, -, -), half extents, or (radius, half length, -)
+    shape "ball", "box", "cylinder" or what a mesh is called; size "small", "medium", "large" or, of a fixed box, "tall"
+    extents   MuJoCo's: (radius, -, -), half extents (of a mesh, too), or (radius, half length, -)
     motion    what it is meant to do; `other` is the index of the object it meets or hides behind, -1 for a prop
     rolling   MuJoCo's rolling friction, metres; restitution: share of the speed kept when it bounces off the ground
+    mesh      its surface, if it is none of the three shapes; then `position` is its centre of mass
     """
 
     shape: str
@@ -48,6 +51,7 @@ class Thing:
     rolling: float = 0.0005
     restitution: float = 0.2
     fixed: bool = False
+    mesh: Mesh | None = None
 
     @property
     def radius(self) -> float:
