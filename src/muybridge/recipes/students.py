@@ -87,7 +87,7 @@ NANO_STREAM = StudentRecipe(
             levels=_CAUSAL,
         ),
         Match(
-            replace(_LEARN, steps=100, lr=1.5e-4, muon_lr=2e-4, ema=0.98, compile=True),
+            replace(_LEARN, steps=60, lr=1.5e-4, muon_lr=2e-4, ema=0.98, compile=True),
             batch=8,
             pace=0.25,
             guidance=1.5,
