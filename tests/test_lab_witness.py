@@ -7,7 +7,7 @@ import torch
 from lab_node import in_node
 
 from muybridge.conditioning.witness import Witness, WitnessConfig
-from muybridge.sampler.drafts import draft_seeds
+from muybridge.sampler.tries import more_seeds
 
 CONFIG = WitnessConfig(channels=4, text_width=6, colours=3, shapes=2, objects=3, width=8, blocks=1)
 
@@ -51,4 +51,4 @@ def test_mistakes_are_those_of_python(seed: int) -> None:
 def test_drafts_have_the_same_seeds(seed: int) -> None:
     code = 'const { draftSeeds } = await page("noise.js"); return draftSeeds(given.seed, given.count);'
     for count in (1, 2, 8):
-        assert in_node(code, {"seed": seed, "count": count}) == draft_seeds(seed, count)
+        assert in_node(code, {"seed": seed, "count": count}) == more_seeds(seed, count)
