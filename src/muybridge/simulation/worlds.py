@@ -35,6 +35,9 @@ COUNTS = (0.25, 0.35, 0.25, 0.15)
 SMALLEST = 0.115
 """Least radius of an object in half frames: 14.7 pixels across at 128."""
 
+NEAREST = 1.5
+"""Metres from the camera that nothing starts nearer than."""
+
 Pairs: TypeAlias = frozenset[tuple[str, str]]
 """Colours, each with a shape."""
 
@@ -169,11 +172,12 @@ class _Stage:
         return free
 
     def _in_view(self, radius: float, paths: Float[np.ndarray, "t k 3"]) -> Bool[np.ndarray, " k"]:
-        """Whole in the first frame, the centre in view mostly and in the middle of the clip, never too small."""
+        """Whole in the first frame and not too near, the centre in view mostly and in the middle of the clip, never too
+        small."""
         seen = project(self.camera, paths)
         reach = np.abs(seen[..., :2] - 1).max(axis=-1)
         radii = radius * self.camera.intrinsics[:, :1, 0] / seen[..., 2]
-        whole, large = reach[0] + radii[0] <= 1, radii.min(axis=0) > SMALLEST
+        whole, large = (reach[0] + radii[0] <= 1) & (seen[0, :, 2] > NEAREST), radii.min(axis=0) > SMALLEST
         inside = reach < 0.97
         framed: Bool[np.ndarray, " k"] = whole & large & (inside.mean(axis=0) >= 0.75) & inside[len(inside) // 2]
         return framed
