@@ -89,11 +89,11 @@ def test_the_digest_is_of_what_decides() -> None:
 
 def test_the_finer_settings_are_in_the_command_where_they_are_known() -> None:
     finer = {"shift": 4, "guidance_low": 0.0, "guidance_high": 0.9, "rescale": 0.25, "context_noise": 0.05}
-    made = replace(MADE, **finer, drafts=8, draft_steps=16, tries=2)
+    made = replace(MADE, **finer, drafts=8, draft_steps=16, plan_steps=4, tries=2)
     assert from_metadata(to_metadata(made)) == made
     said = (
         "--shift 4 --guidance-low 0 --guidance-high 0.9 --rescale 0.25 --context-noise 0.05 --drafts 8 "
-        "--draft-steps 16 --tries 2"
+        "--draft-steps 16 --plan-steps 4 --tries 2"
     )
     assert f"--solver heun {said} --size" in command(made)
     undrafted = command(replace(made, drafts=0))

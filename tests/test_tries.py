@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_drafts import OfAnyLength, brightness, last
+from test_drafts import DRAW, OfAnyLength, brightness, last
 from test_sampler import FRAMES, streams
 from torch import Tensor
 
@@ -25,7 +25,7 @@ def clips(seed: int, count: int = 3) -> Tensor:
 
 
 def test_the_best_of_all_tries_is_kept() -> None:
-    frames = last(tried(OfAnyLength(), streams(2), None, THRICE, [3, 4], lambda *x: 9 + brightness(*x)))
+    frames = last(tried(DRAW, streams(2), None, THRICE, [3, 4], lambda *x: 9 + brightness(*x)))
     for clip, seed in enumerate([3, 4]):
         every = clips(seed)
         brightest = every[every.mean(dim=(1, 2, 3, 4)).argmax()]
@@ -36,7 +36,7 @@ def test_one_try_is_the_clip_of_its_seed_and_nobody_looks() -> None:
     def never(pictures: Tensor, streams: Streams) -> Tensor:
         raise AssertionError("looked at")
 
-    frames = last(tried(OfAnyLength(), streams(1), None, ONCE, [3], never))
+    frames = last(tried(DRAW, streams(1), None, ONCE, [3], never))
     torch.testing.assert_close(frames, last(sample(OfAnyLength(), streams(1), None, ONCE, [3])))
 
 
@@ -53,7 +53,7 @@ def test_each_clip_of_a_batch_is_tried_until_it_will_do(enough: int) -> None:
             found[1] = WILL_DO - 0.1
         return found.repeat_interleave(FRAMES)
 
-    events = list(tried(OfAnyLength(), streams(2), None, THRICE, [3, 4], wrong))
+    events = list(tried(DRAW, streams(2), None, THRICE, [3, 4], wrong))
     assert looked == [2] * enough + [1] * (3 - enough)
     torch.testing.assert_close(last(iter(events)), torch.stack([clips(3)[2], clips(4)[enough - 1]]), atol=1e-5, rtol=0)
     told = [event for event in events if isinstance(event, Progress)]
@@ -65,13 +65,13 @@ def test_of_equals_the_earliest_is_kept() -> None:
     def wrong(pictures: Tensor, streams: Streams) -> Tensor:
         return torch.ones(len(pictures))
 
-    frames = last(tried(OfAnyLength(), streams(1), None, THRICE, [3], wrong))
+    frames = last(tried(DRAW, streams(1), None, THRICE, [3], wrong))
     torch.testing.assert_close(frames, clips(3)[:1], atol=1e-5, rtol=0)
 
 
 def test_a_clip_is_the_same_in_any_batch() -> None:
-    together = last(tried(OfAnyLength(), streams(3), None, THRICE, [7, 8, 9], brightness))
-    alone = last(tried(OfAnyLength(), streams(1), None, THRICE, [8], brightness))
+    together = last(tried(DRAW, streams(3), None, THRICE, [7, 8, 9], brightness))
+    alone = last(tried(DRAW, streams(1), None, THRICE, [8], brightness))
     torch.testing.assert_close(together[1:2], alone, atol=1e-5, rtol=0)
 
 
@@ -87,14 +87,14 @@ def test_mistakes_of_a_clip_are_those_of_all_its_frames_against_its_own_words() 
 
 def test_every_try_goes_on_from_the_best_draft() -> None:
     settings = replace(THRICE, drafts=4, draft_steps=4)
-    first = last(drafted(OfAnyLength(), streams(1), None, replace(settings, tries=1), [3], brightness))[:, :1]
+    first = last(drafted(DRAW, streams(1), None, replace(settings, tries=1), [3], brightness))[:, :1]
     seen = []
 
     def wrong(pictures: Tensor, streams: Streams) -> Tensor:
         seen.append(pictures)
         return 9 + brightness(pictures, streams)
 
-    events = list(drafted(OfAnyLength(), streams(1), None, settings, [3], wrong))
+    events = list(drafted(DRAW, streams(1), None, settings, [3], wrong))
     assert len(seen) == 1 + 3
     for pictures in seen[1:]:
         torch.testing.assert_close(pictures[:1], first[0], atol=1e-5, rtol=0)

@@ -17,6 +17,7 @@ from muybridge.sampler.sample import Settings
 from muybridge.simulation import VOCABULARY
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.transformer.model import TransformerConfig, VideoTransformer
+from muybridge.transformer.planner import Planner, PlannerConfig
 
 JUMPS = Settings(steps=2, guidance=1, solver="jump")
 
@@ -41,12 +42,20 @@ def build_drafting_model(folder: Path) -> Path:
     return build_tiny_model(folder, None, replace(TRANSFORMER, anchored=True), sampling, looks)
 
 
+def build_planning_model(folder: Path) -> Path:
+    """Writes a model that foresees where at most four things go, of three colours and two shapes."""
+    plans = PlannerConfig(channels=4, text_width=16, kinds=(3, 2), things=4, width=32, layers=1, heads=2)
+    sampling = Settings(steps=2, guidance=2.0, preview_every=1, plan_steps=2)
+    return build_tiny_model(folder, None, replace(TRANSFORMER, tracked=plans.kinds), sampling, planner=plans)
+
+
 def build_tiny_model(
     folder: Path,
     familiarity: Familiarity | None = None,
     transformer: TransformerConfig = TRANSFORMER,
     sampling: Settings | None = None,
     witness: WitnessConfig | None = None,
+    planner: PlannerConfig | None = None,
 ) -> Path:
     """Writes a model that makes 9 frames of 48x32 in 2 steps: noise, but noise that depends on every input."""
     vocabulary = Vocabulary.of(VOCABULARY)
@@ -67,6 +76,7 @@ def build_tiny_model(
         learnt_from="nothing at all",
         familiarity=familiarity,
         witness=None if witness is None else drawn(Witness(witness)),
+        planner=None if planner is None else drawn(Planner(planner)),
         card="# tiny\n\nRandom weights, for tests.\n",
     )
     return folder

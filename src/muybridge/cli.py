@@ -73,6 +73,7 @@ def generate(
     context_noise: float | None = None,
     drafts: int | None = None,
     draft_steps: int | None = None,
+    plan_steps: int | None = None,
     tries: int | None = None,
     stream: bool = False,
     watermark: bool = True,
@@ -125,6 +126,7 @@ def generate(
         context_noise: Noise level, 0 to 1, that given frames are blurred with.
         drafts: First frames to draw at most, until one shows what was asked; the clip goes on from it. 0 is none.
         draft_steps: Steps from noise to such a first frame.
+        plan_steps: Steps from noise to a plan of where things go, which the clip then follows. 0 is none.
         tries: Times to draw the clip at most, until one shows what was asked all along; the best is kept.
         stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds. A line that is typed
             meanwhile, or comes through a pipe, is the prompt from then on: what is seen, what moves, the camera.
@@ -178,6 +180,7 @@ def generate(
             context_noise,
             drafts,
             draft_steps,
+            plan_steps,
             tries,
             watermark,
             sign,

@@ -64,7 +64,8 @@ def distil(
     shape = shape_of(teacher)
     cache = folder / f"latents-{shape.frames}"
     yield from cache_latents(cache, "clips", shape, recipe.clips, material, teacher.autoencoder, group, workers)
-    teaching = Teacher(teacher.transformer, teacher.text, guidance_of(teacher.settings)).to(group.device)
+    guidance = guidance_of(teacher.settings)
+    teaching = Teacher(teacher.transformer, teacher.text, guidance, tells=not recipe.causal).to(group.device)
     words = teacher.vocabulary
     student = enrolled(recipe, teaching, Shards(cache, CALIBRATED, 0, words.ids, words.longest))
     for exercise in recipe.exercises:
@@ -87,6 +88,7 @@ def distil(
             learnt_from=teacher.config["learnt_from"],
             familiarity=teacher.familiarity,
             witness=teacher.witness,
+            planner=None if recipe.causal else teacher.planner,
             card=card(recipe, teacher),
         )
 
@@ -124,8 +126,11 @@ def rounds(
             yield "shortcuts", recipe.steps, shortcut
         case Match():
             critic = deepcopy(teacher.transformer).requires_grad_(True)
+            if critic.tracks_in is not None:
+                critic.tracks_in.requires_grad_(False)
             guidance = teacher.guidance if exercise.guidance is None else Guidance(exercise.guidance)
-            judge, turns, pace = Teacher(teacher.transformer, teacher.text, guidance), exercise.turns, exercise.pace
+            judge = Teacher(teacher.transformer, teacher.text, guidance, teacher.tells)
+            turns, pace = exercise.turns, exercise.pace
             matching = DistributionMatching(student, critic, judge, recipe.steps, shift, levels, turns, pace)
             yield "matching", recipe.steps, matching
         case Halve():
@@ -133,7 +138,7 @@ def rounds(
             while steps > exercise.end:
                 steps //= 2
                 yield f"halving-{steps}", steps, ProgressiveDistillation(student, teacher, steps, shift, levels)
-                teacher = Teacher(deepcopy(student), teacher.text, Guidance())
+                teacher = Teacher(deepcopy(student), teacher.text, Guidance(), teacher.tells)
 
 
 def shape_of(teacher: Model) -> Shape:
@@ -159,6 +164,7 @@ def sampling_of(recipe: StudentRecipe, teacher: Model) -> Settings:
         preview_every=1,
         drafts=drafts,
         draft_steps=recipe.steps,
+        plan_steps=0 if recipe.causal else teacher.settings.plan_steps,
     )
 
 

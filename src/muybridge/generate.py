@@ -19,6 +19,7 @@ from muybridge.conditioning.text import pad
 from muybridge.engines.engine import Engine
 from muybridge.sampler.ahead import ahead
 from muybridge.sampler.drafts import begun, drafted
+from muybridge.sampler.plan import plan
 from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
 from muybridge.sampler.stream import check_streamed, stream
 from muybridge.sampler.tries import tried
@@ -100,6 +101,7 @@ class Model:
         self.autoencoder, self.text = networks.autoencoder.to(device), networks.text.to(device)
         self.transformer = networks.transformer.to(device)
         self.witness = None if networks.witness is None else networks.witness.to(device)
+        self.planner = None if networks.planner is None else networks.planner.to(device)
 
     def generate(
         self,
@@ -141,11 +143,11 @@ class Model:
         self.check_solver(settings)
         with self._precision():
             if self.witness is None or bool(streams.is_known.any()):
-                yield from sample(self._denoise, streams, negative, settings, seeds)
+                yield from self._draw(streams, negative, settings, seeds)
             elif settings.drafts:
-                yield from drafted(self._denoise, streams, negative, settings, seeds, self._mistakes)
+                yield from drafted(self._draw, streams, negative, settings, seeds, self._mistakes)
             else:
-                yield from tried(self._denoise, streams, negative, settings, seeds, self._mistakes)
+                yield from tried(self._draw, streams, negative, settings, seeds, self._mistakes)
 
     def stream(
         self, condition: Condition, seed: int = 0, settings: Settings | None = None, pipelined: bool = False
@@ -229,6 +231,20 @@ class Model:
         """All that is needed to make a clip again."""
         engine = "" if self.engine is None else self.engine.name
         return provenance_of(condition, seed, settings, self.name, self.hash, muybridge.__version__, engine)
+
+    def _draw(
+        self, streams: Streams, negative: Streams | None, settings: Settings, seeds: Sequence[int]
+    ) -> Iterator[Event]:
+        """Where things go, if there is a planner and they are not told already; then a clip that follows."""
+        if self.planner is not None and settings.plan_steps and streams.told is None:
+            tracks = plan(self.planner, streams, self._frames, settings.plan_steps, seeds)
+            streams = replace(streams, told=self.transformer.tell(tracks, streams.known))
+        yield from sample(self._denoise, streams, negative, settings, seeds)
+
+    @property
+    def _frames(self) -> int:
+        """Latent frames of the clips that the model learnt from."""
+        return latent_frames(int(self.config["trained"]["frames"]))
 
     def _denoise(self, latent: Tensor, level: Tensor, streams: Streams, *, span: Tensor | None = None) -> Tensor:
         if self.engine is not None:
@@ -320,7 +336,7 @@ class Stream:
 
     def _recent(self) -> int:
         """How many of the last latent frames a window goes on from, so that there is room for new ones."""
-        length = latent_frames(int(self.model.config["trained"]["frames"]))
+        length = self.model._frames
         if length < 3:
             raise ValueError(f"{self.model.name} cannot stream, its clips are too short to go on from: make clips")
         return min(RECENT, length - 2)

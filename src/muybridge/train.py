@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -30,7 +30,18 @@ from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.data import sentences
 from muybridge.data.crops import Crops, cache_pixels, whole_clips
-from muybridge.data.material import Filmed, Material, Seen, Shape, classes_of_places, origin_of
+from muybridge.data.material import (
+    THINGS,
+    Filmed,
+    Material,
+    Seen,
+    Shape,
+    Simulated,
+    classes_of_places,
+    of_latents,
+    origin_of,
+    tracks_of,
+)
 from muybridge.data.prefetch import Prefetch
 from muybridge.data.processes import in_order, pool_of
 from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
@@ -54,10 +65,14 @@ from muybridge.training.objectives import (
     to_pixels,
 )
 from muybridge.training.parallel import Group, whole
+from muybridge.training.planning import Planning
 from muybridge.training.settings import TrainSettings
 from muybridge.training.trainer import Sheet, Trainer
 from muybridge.transformer.model import VideoTransformer
+from muybridge.transformer.planner import Planner, PlannerConfig
 from muybridge.types import TEMPORAL_STRIDE, Progress, Sampled, Streams, Trained, latent_frames, sizes_named
+
+T = TypeVar("T")
 
 Step: TypeAlias = tuple[str, Trained | Progress]
 """What is being done, and how far it is."""
@@ -119,6 +134,7 @@ def train(
         with Prefetch(source, min(workers, 1)) as ahead:
             yield from trained(stage.name, objective, ahead, stage.training, folder, group, about, draw)
     witness = yield from learn_witness(recipe, material, autoencoder, text, vocabulary, folder, group, about, workers)
+    planner = yield from learn_planner(recipe, material, text, vocabulary, folder, group, about, workers)
     if group.rank == 0:
         save_model(
             folder / "model",
@@ -132,6 +148,7 @@ def train(
             learnt_from=material.name,
             familiarity=familiarity(autoencoder, folder / "pixels"),
             witness=witness,
+            planner=planner,
             card=card(recipe, text),
         )
 
@@ -224,6 +241,8 @@ def card(recipe: Recipe, text: TextEncoder) -> str:
         rows.append((stage.name, stage.training.steps, ", ".join(str(portion.batch) for portion in stage.portions)))
     if recipe.learn_witness is not None:
         rows.append(("witness", recipe.learn_witness.training.steps, recipe.learn_witness.batch))
+    if recipe.learn_planner is not None:
+        rows.append(("planner", recipe.learn_planner.training.steps, recipe.learn_planner.batch))
     table = "\n".join(f"| {name} | {steps} | {batch} |" for name, steps, batch in rows)
     sizes = recipe.sizes or ((recipe.width, recipe.height),)
     asked = f" --sizes {','.join(f'{width}x{height}' for width, height in sizes)}" if recipe.sizes else ""
@@ -293,6 +312,54 @@ def learn_witness(
     return witness.eval()
 
 
+def learn_planner(
+    recipe: Recipe,
+    material: Material,
+    text: TextEncoder,
+    vocabulary: Vocabulary,
+    folder: Path,
+    group: Group,
+    about: Mapping[str, Any],
+    workers: int,
+) -> Generator[Step, None, Planner | None]:
+    """What foresees where things go; None where the recipe wants none, or nobody knows where things are."""
+    stage, kinds = recipe.learn_planner, recipe.transformer.tracked
+    if stage is None or kinds is None or not isinstance(material, Simulated):
+        return None
+    torch.manual_seed(stage.training.seed)
+    sizes = (recipe.autoencoder.channels, recipe.transformer.text_width, kinds, THINGS, recipe.transformer.patch)
+    planner = Planner(PlannerConfig(*sizes, stage.width, stage.layers, stage.heads))
+    shape = recipe.shapes(max(portion.frames for flow in recipe.flow for portion in flow.portions))[0]
+    yield from cache_worlds(folder / "worlds", shape, stage.worlds, material, group, workers)
+    seed, words = stage.training.seed, vocabulary
+    clips = Shards(cache_of(folder, shape), stage.batch, seed, words.ids, words.longest)
+    worlds = Shards(folder / "worlds", stage.batch, seed + 1, words.ids, words.longest)
+    with Prefetch(InTurns([clips, worlds]), min(workers, 1)) as ahead:
+        objective = Planning(planner, text.requires_grad_(False))
+        yield from trained("planner", objective, ahead, stage.training, folder, group, about)
+    return planner.eval()
+
+
+def cache_worlds(
+    cache: Path, shape: Shape, worlds: int, material: Simulated, group: Group, workers: int
+) -> Iterator[Step]:
+    """Fills a cache of clips that nobody renders: where things go, and what is said of it. The other ranks wait."""
+    began = time.monotonic()
+    if group.rank == 0:
+        make = partial(_unseen, material, shape)
+        with _made(make, range(cached_clips(cache), worlds), workers) as clips:
+            for made in write_shards(cache, clips, f"{origin_of(material, shape)}, unseen", PER_SHARD):
+                yield "worlds", Progress(made, worlds, time.monotonic() - began)
+    group.largest(0.0)  # a collective: all wait for all
+
+
+def _unseen(material: Simulated, shape: Shape, number: int) -> EncodedClip:
+    clip = material.unseen(number, shape)
+    place, kind = tracks_of(clip.world, clip.position, clip.quaternion, clip.camera, shape)
+    tracks = torch.from_numpy(of_latents(place, TEMPORAL_STRIDE)), torch.from_numpy(kind)
+    return EncodedClip(None, clip.captions, shape.fps, None, *tracks)
+
+
 def first_frames(recipe: Recipe, batch: int) -> tuple[Portion, ...]:
     """First frames of stills and of clips of each length: what clips are called is not what stills are called."""
     portions = {portion.frames: portion for stage in recipe.flow for portion in stage.portions}
@@ -356,9 +423,11 @@ def cache_latents(
     workers: int,
 ) -> Iterator[Step]:
     """Fills a cache: clips are made by processes of their own, encoded here. The other ranks wait."""
-    began, origin = time.monotonic(), f"{origin_of(material, shape)}, by the encoder {fingerprint(autoencoder.encoder)}"
+    tracked = ", with tracks" if isinstance(material, Simulated) else ""
+    origin = f"{origin_of(material, shape)}{tracked}, by the encoder {fingerprint(autoencoder.encoder)}"
+    began = time.monotonic()
     if group.rank == 0:
-        with _clips(material, shape, range(cached_clips(cache), clips), workers) as seen:
+        with _made(partial(material.clip, shape=shape), range(cached_clips(cache), clips), workers) as seen:
             encoded = _encode(autoencoder, seen, batch=_batch(shape.frames), device=group.device)
             for made in write_shards(cache, encoded, origin, PER_SHARD):
                 yield f"encoding {name}", Progress(made, clips, time.monotonic() - began)
@@ -379,14 +448,13 @@ def fingerprint(network: nn.Module) -> str:
 
 
 @contextmanager
-def _clips(material: Material, shape: Shape, numbers: range, workers: int) -> Iterator[Iterator[Seen]]:
-    """The clips of the numbers, in order."""
-    clip = partial(material.clip, shape=shape)
+def _made(make: Callable[[int], T], numbers: range, workers: int) -> Iterator[Iterator[T]]:
+    """What is made of the numbers, in order, by processes of their own."""
     if not (workers and numbers):
-        yield map(clip, numbers)
+        yield map(make, numbers)
         return
     with pool_of(min(workers, AHEAD, len(numbers)), "--workers") as pool:
-        yield in_order(pool, clip, numbers, AHEAD)
+        yield in_order(pool, make, numbers, AHEAD)
 
 
 def samples(
@@ -479,10 +547,16 @@ def _encode(
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             latents, _ = autoencoder.encode(pixels)
         for seen, latent in zip(some, latents.half().cpu(), strict=True):
-            yield EncodedClip(latent, seen.captions, seen.fps, _classes(seen, autoencoder.config.spatial_stride))
+            told = _told(seen, autoencoder.config.spatial_stride)
+            yield EncodedClip(latent, seen.captions, seen.fps, **told)
 
 
-def _classes(seen: Seen, stride: int) -> Tensor | None:
-    if seen.classes is None:
-        return None
-    return torch.from_numpy(classes_of_places(seen.classes, TEMPORAL_STRIDE, stride))
+def _told(seen: Seen, stride: int) -> dict[str, Tensor]:
+    """What is known of a clip beside its pictures and words, as the cache keeps it."""
+    found = {}
+    if seen.classes is not None:
+        found["classes"] = torch.from_numpy(classes_of_places(seen.classes, TEMPORAL_STRIDE, stride))
+    if seen.place is not None and seen.kind is not None:
+        found["place"] = torch.from_numpy(of_latents(seen.place, TEMPORAL_STRIDE))
+        found["kind"] = torch.from_numpy(seen.kind)
+    return found

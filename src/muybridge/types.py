@@ -140,6 +140,32 @@ GIVEN: Mapping[str, str] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class Tracks:
+    """Where the things of a batch of clips are: up to k of them, each the same from the first frame to the last.
+
+    place     x and y of its middle, half its width, half its height, as shares of the picture (x to the right, y down),
+              and metres from the camera: at each of the p pixel frames that a latent frame stands for, hidden or not.
+              The first latent frame stands for one, which is told p times
+    kind      numbers of its colour and of its shape
+    is_there  False where there are fewer things than k
+    """
+
+    place: Float[Tensor, "b t p k 5"]
+    kind: Int[Tensor, "b k 2"]
+    is_there: Bool[Tensor, "b k"]
+
+    @classmethod
+    def of(cls, batch: Batch, are_told: Bool[Tensor, " b"]) -> Tracks:
+        """Those of a batch's clips that are told; of others, and where nobody knows, that there is nothing."""
+        place, kind = batch.place, batch.kind
+        if place is None or kind is None:
+            assert batch.latent is not None, "neither tracks nor latents"
+            place = batch.latent.new_zeros(*batch.latent.shape[:2], TEMPORAL_STRIDE, 1, 5)
+            kind = torch.full((len(batch), 1, 2), -1, device=place.device)
+        return cls(place, kind, (kind[..., 0] >= 0) & are_told[:, None])
+
+
+@dataclass(frozen=True)
 class Streams:
     """A batch of Conditions, encoded: the clean streams that the transformer reads beside the noisy one.
 
@@ -149,6 +175,7 @@ class Streams:
     is_known   which latent frames are given
     fps        playing speed of each clip
     when       which latent frames these are, counted from the first; None where they are all from the first on
+    told       what each token of the frames is told of where things are (`VideoTransformer.tell`); None: nothing
     """
 
     text: Float[Tensor, "b n d"]
@@ -157,6 +184,7 @@ class Streams:
     is_known: Bool[Tensor, "b t"]
     fps: Float[Tensor, " b"]
     when: Int[Tensor, "b t"] | None = None
+    told: Float[Tensor, "b t s e"] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +197,8 @@ class Batch:
     text    token ids of the captions, 0 = padding
     classes what stands at each place of the latent: 0 nothing, others 1 + a number that the material gives out
     named   what the words name: (colour, shape, size) of each object as numbers, in the order they come up
+    place   where things are at each pixel frame, as in `Tracks`; frames are those that each latent frame stands for
+    kind    what they are: (colour, shape), -1 where there is nothing
     when    which latent frames of the clip these are, counted from the first; None: they are all from the first on
     fps     playing speed of each clip
     seed    one a clip: whatever is random in a step is drawn from it, so a clip's share of the loss does not
@@ -181,6 +211,8 @@ class Batch:
     text: Int[Tensor, "b n"] | None = None
     classes: Integer[Tensor, "b t h w"] | None = None
     named: Int[Tensor, "b k 3"] | None = None
+    place: Float[Tensor, "b t p k 5"] | None = None
+    kind: Int[Tensor, "b k 2"] | None = None
     when: Int[Tensor, "b t"] | None = None
     fps: Float[Tensor, " b"] | None = None
     seed: Int[Tensor, " b"] | None = None

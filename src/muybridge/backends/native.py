@@ -29,6 +29,7 @@ from muybridge.storage.models import Networks, tuples
 from muybridge.storage.stills import fit
 from muybridge.tokenizer.autoencoder import AutoencoderConfig, VideoAutoencoder
 from muybridge.transformer.model import TransformerConfig, VideoTransformer
+from muybridge.transformer.planner import Planner, PlannerConfig
 from muybridge.types import Condition, Event, Progress
 
 
@@ -77,6 +78,15 @@ class MuybridgeWitness(_Wrapped):
         self.network = Witness(WitnessConfig(**tuples(settings)))
 
 
+class MuybridgePlanner(_Wrapped):
+    """`Planner`, which foresees where things go; settings: those of `PlannerConfig`."""
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self.network = Planner(PlannerConfig(**tuples(settings)))
+
+
 @dataclass
 class MuybridgeOutput(BaseOutput):  # type: ignore[misc]
     """frames: (b t h w 3) in [0, 1] as an array, (b t 3 h w) as a tensor ("pt"), or lists of pictures ("pil")."""
@@ -93,7 +103,7 @@ class MuybridgePipeline(DiffusionPipeline):  # type: ignore[misc]
     name         of the model
     """
 
-    _optional_components = ["witness"]  # noqa: RUF012 (diffusers reads it so)
+    _optional_components = ["witness", "planner"]  # noqa: RUF012 (diffusers reads it so)
 
     def __init__(
         self,
@@ -101,13 +111,15 @@ class MuybridgePipeline(DiffusionPipeline):  # type: ignore[misc]
         vae: MuybridgeAutoencoder,
         text_encoder: MuybridgeTextEncoder,
         witness: MuybridgeWitness | None = None,
+        planner: MuybridgePlanner | None = None,
         sampling: Any = None,
         trained: Any = None,
         learnt_from: str = "other clips",
         name: str = "muybridge",
     ) -> None:
         super().__init__()
-        self.register_modules(transformer=transformer, vae=vae, text_encoder=text_encoder, witness=witness)
+        parts = {"transformer": transformer, "vae": vae, "text_encoder": text_encoder}
+        self.register_modules(**parts, witness=witness, planner=planner)
         self.register_to_config(sampling=sampling, trained=trained, learnt_from=learnt_from, name=name)
 
     @classmethod
@@ -122,6 +134,8 @@ class MuybridgePipeline(DiffusionPipeline):  # type: ignore[misc]
         }
         if model.witness is not None:
             parts["witness"] = (MuybridgeWitness(asdict(model.witness.config)), model.witness)
+        if model.planner is not None:
+            parts["planner"] = (MuybridgePlanner(asdict(model.planner.config)), model.planner)
         for wrapped, network in parts.values():
             wrapped.network = network
         return cls(
@@ -148,6 +162,7 @@ class MuybridgePipeline(DiffusionPipeline):  # type: ignore[misc]
             self.transformer.network,
             None,
             None if self.witness is None else self.witness.network,
+            None if self.planner is None else self.planner.network,
         )
         for module in networks.modules().values():
             module.eval().requires_grad_(False)

@@ -73,9 +73,9 @@ def for_diffusers(name: str, folder: Path, precision: str, size: str, seconds: f
 def clip_psnr(model: Model, engine: Engine, condition: Condition, notes: Console) -> float:
     """How near a clip of the engine comes to the model's own, from the same noise, in the model's own steps.
 
-    Both without drafts, which are no part of the engine: clips that begin with other frames are of other scenes.
+    Both without drafts and plans, which are no part of the engine: clips that begin otherwise are of other scenes.
     """
-    settings, bar = replace(model.settings, drafts=0, tries=1), meter(notes)
+    settings, bar = replace(model.settings, drafts=0, plan_steps=0, tries=1), meter(notes)
     with bar:
         task = bar.add_task("comparing a clip", total=2 * settings.steps)
         streams = model.streams(condition)

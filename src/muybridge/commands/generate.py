@@ -76,6 +76,7 @@ class Wish:
     context_noise: float | None = None
     drafts: int | None = None
     draft_steps: int | None = None
+    plan_steps: int | None = None
     tries: int | None = None
     watermark: bool = True
     sign: bool = True
@@ -297,6 +298,7 @@ def settings_of(wish: Wish, default: Settings) -> Settings:
         preview_every=default.preview_every,
         drafts=_or(wish.drafts, default.drafts),
         draft_steps=_or(wish.draft_steps, default.draft_steps),
+        plan_steps=_or(wish.plan_steps, default.plan_steps),
         tries=_or(wish.tries, default.tries),
     )
 

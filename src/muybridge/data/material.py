@@ -10,13 +10,13 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from einops import rearrange
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data.footage import Bucket, Footage
 from muybridge.data.sentences import COLOURS, SHAPES
 from muybridge.data.worlds import HELD_OUT, HELD_OUT_PAIRS
-from muybridge.simulation import VOCABULARY, simulate
+from muybridge.simulation import VOCABULARY, Camera, Unseen, World, outlines, simulate, unseen
 from muybridge.types import sizes_named
 
 
@@ -47,6 +47,7 @@ class Seen:
     moving   the pixels that the autoencoder shall take most care of
     classes  at each pixel what is seen there: 0 no object, others 1 + a number below the material's `classes`; None
              where nobody knows
+    place    where things are, as in `Tracks`, and `kind` what they are, -1 where there is nothing; None likewise
     """
 
     rgb: UInt8[np.ndarray, "t h w 3"]
@@ -54,6 +55,8 @@ class Seen:
     captions: tuple[str, ...]
     fps: float
     classes: UInt8[np.ndarray, "t h w"] | None = None
+    place: Float32[np.ndarray, "t k 5"] | None = None
+    kind: Int64[np.ndarray, "k 2"] | None = None
 
 
 @runtime_checkable
@@ -109,7 +112,13 @@ class Simulated:
         kinds = [1 + COLOURS.index(o.colour) * len(SHAPES) + SHAPES.index(o.shape) for o in clip.objects]
         kind_of = np.zeros(256, np.uint8)  # props stay 0
         kind_of[1 : 1 + len(kinds)] = kinds
-        return Seen(clip.rgb, clip.instance > 0, clip.captions, clip.fps, kind_of[clip.instance])
+        place, kind = tracks_of(clip.world, clip.states.position, clip.states.quaternion, clip.camera, shape)
+        return Seen(clip.rgb, clip.instance > 0, clip.captions, clip.fps, kind_of[clip.instance], place, kind)
+
+    def unseen(self, number: int, shape: Shape) -> Unseen:
+        """The clip of that number without its pictures."""
+        assert number < HELD_OUT, number
+        return unseen(number, shape.frames, shape.height, shape.width, shape.fps, HELD_OUT_PAIRS)
 
     def words(self) -> frozenset[str]:
         return VOCABULARY
@@ -184,6 +193,35 @@ def _opened(folder: Path, frames: int, fps: float, sizes: tuple[tuple[int, int],
 
 CHANGE = 12
 """Of 255: a pixel that changes by more from one frame to the next shows something that moves."""
+
+
+THINGS = 6
+"""Objects and props of a world that tracks tell of, the first so many."""
+
+KINDS = (len(COLOURS) + 1, len(SHAPES) + 2)
+"""How many colours and shapes a track may have: those of objects; then of props: no colour, and walls and ramps."""
+
+
+def tracks_of(
+    world: World,
+    position: Float[np.ndarray, "t n 3"],
+    quaternion: Float[np.ndarray, "t n 4"],
+    camera: Camera,
+    shape: Shape,
+) -> tuple[Float32[np.ndarray, "t k 5"], Int64[np.ndarray, "k 2"]]:
+    """Where the objects and props of a world are, as in `Tracks`, and what they are; -1 where there is nothing."""
+    around = outlines(world, position, quaternion, camera, shape.height, shape.width)[:, :THINGS]
+    kinds = [(COLOURS.index(thing.colour), SHAPES.index(thing.shape)) for thing in world.things]
+    kinds += [(len(COLOURS), len(SHAPES) + (prop.kind == "ramp")) for prop in world.props]
+    place, kind = np.zeros((len(around), THINGS, 5), np.float32), np.full((THINGS, 2), -1)
+    place[:, : around.shape[1]], kind[: around.shape[1]] = around, kinds[:THINGS]
+    return place, kind
+
+
+def of_latents(place: Float32[np.ndarray, "t k 5"], temporal_stride: int) -> Float32[np.ndarray, "l p k 5"]:
+    """What a track of pixel frames tells of each latent frame: of as many as that stands for, of the first the same."""
+    first: Float32[np.ndarray, "l p k 5"] = np.repeat(place[None, :1], temporal_stride, axis=1)
+    return np.concatenate([first, rearrange(place[1:], "(l p) k e -> l p k e", p=temporal_stride)])
 
 
 def classes_of_places(

@@ -29,23 +29,36 @@ from muybridge.types import Batch
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """A clip as the cache keeps it. `classes` says what is at each place of the latent, see `Batch`."""
+    """A clip as the cache keeps it: see `Batch` for what `classes`, `place` and `kind` say.
 
-    latent: Float[Tensor, "t c h w"]
+    Of a clip that nobody renders there is no latent, and where things go is all there is.
+    """
+
+    latent: Float[Tensor, "t c h w"] | None
     captions: Sequence[str]
     fps: float
     classes: UInt8[Tensor, "t h w"] | None = None
+    place: Float[Tensor, "t p k 5"] | None = None
+    kind: Int64[Tensor, "k 2"] | None = None
+
+
+_TOLD = ("latent", "classes", "place", "kind")
+"""What a shard may hold of clips, beside their captions and speed."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of the cache: where it is, its clips' captions, the shape of their latents (t c h w), their origin."""
+    """One file of the cache: where it is, its clips' captions, the shape of their latents (t c h w), or of their
+    tracks where nobody rendered them (t p k 5), their origin.
+
+    told  what it holds of them, of `_TOLD`
+    """
 
     path: Path
     captions: tuple[tuple[str, ...], ...]
     shape: tuple[int, ...]
     origin: str
-    has_classes: bool
+    told: frozenset[str]
 
 
 def read_index(folder: Path) -> list[Shard]:
@@ -82,7 +95,7 @@ def write_shards(
         )
     number, held = len(shards), sum(len(shard.captions) for shard in shards)
     yield held
-    for _, row in groupby(clips, key=lambda clip: (clip.latent.shape, clip.classes is None)):
+    for _, row in groupby(clips, key=lambda clip: (_shape_of(clip), _told_of(clip))):
         while some := list(islice(row, per_shard)):
             _write(folder / _name(number), some, origin)
             number, held = number + 1, held + len(some)
@@ -140,7 +153,7 @@ class Shards:
         captions = [
             choose(shard.captions[row], seed) for (shard, row), seed in zip(chosen, seeds.tolist(), strict=True)
         ]
-        has_classes = all(shard.has_classes for shard, _ in chosen)
+        told = frozenset.intersection(*(shard.told for shard, _ in chosen))
         when = None if self.glimpses is None else torch.stack([self._glimpses(seed) for seed in seeds.tolist()])
         shown = [slice(self.frames)] * len(chosen) if when is None else list(when)
 
@@ -150,8 +163,10 @@ class Shards:
             )
 
         return Batch(
-            latent=frames("latent").float(),
-            classes=frames("classes") if has_classes else None,
+            latent=frames("latent").float() if "latent" in told else None,
+            classes=frames("classes") if "classes" in told else None,
+            place=frames("place") if "place" in told else None,
+            kind=torch.stack([self._read(shard, "kind", row) for shard, row in chosen]) if "kind" in told else None,
             when=when,
             text=token_ids(captions, self.encode_text, self.text_length) if self.encode_text else None,
             named=torch.stack([self.name(caption) for caption in captions]) if self.name else None,
@@ -177,9 +192,9 @@ class Shards:
         return tensor[0]
 
     def _by_shape(self) -> list[list[tuple[Shard, int]]]:
-        groups: dict[tuple[int, ...], list[tuple[Shard, int]]] = {}
+        groups: dict[tuple[int | str, ...], list[tuple[Shard, int]]] = {}
         for shard in self.shards:
-            rows = groups.setdefault((*shard.shape, shard.has_classes), [])
+            rows = groups.setdefault((*shard.shape, *sorted(shard.told)), [])
             rows.extend((shard, row) for row in range(len(shard.captions)))
         return list(groups.values())
 
@@ -190,21 +205,30 @@ class Shards:
             raise ValueError(f"{self.folder} holds clips of {self._length()} latent frames: {wanted} cannot be served")
 
 
+def _shape_of(clip: EncodedClip) -> tuple[int, ...]:
+    shown = clip.place if clip.latent is None else clip.latent
+    assert shown is not None, "a clip of which nothing is known"
+    return tuple(shown.shape)
+
+
+def _told_of(clip: EncodedClip) -> frozenset[str]:
+    return frozenset(name for name in _TOLD if getattr(clip, name) is not None)
+
+
 def _name(number: int) -> str:
     return f"shard-{number:05d}.safetensors"
 
 
 def _write(path: Path, clips: Sequence[EncodedClip], origin: str) -> None:
-    tensors = {
-        "latent": torch.stack([clip.latent.detach().cpu() for clip in clips]).half().contiguous(),
-        "fps": torch.tensor([clip.fps for clip in clips], dtype=torch.float32),
-    }
-    if not tensors["latent"].isfinite().all():
-        raise ValueError(
-            f"{path} would hold latents that are not finite in fp16: the autoencoder is broken or unscaled"
-        )
-    if clips[0].classes is not None:
-        tensors["classes"] = torch.stack([clip.classes.cpu() for clip in clips if clip.classes is not None])
+    tensors = {"fps": torch.tensor([clip.fps for clip in clips], dtype=torch.float32)}
+    for name in _told_of(clips[0]):
+        tensors[name] = torch.stack([getattr(clip, name).detach().cpu() for clip in clips]).contiguous()
+    if "latent" in tensors:
+        tensors["latent"] = tensors["latent"].half()
+        if not tensors["latent"].isfinite().all():
+            raise ValueError(
+                f"{path} would hold latents that are not finite in fp16: the autoencoder is broken or unscaled"
+            )
     about = {"origin": origin, "captions": [list(clip.captions) for clip in clips]}
     with new_file(path) as temporary:
         save_file(tensors, temporary, {"cache": json.dumps(about, ensure_ascii=False)})
@@ -215,8 +239,9 @@ def _open(path: Path) -> Shard:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["cache"])
             captions = tuple(tuple(row) for row in about["captions"])
-            shape = tuple(file.get_slice("latent").get_shape())[1:]
-            return Shard(path, captions, shape, about["origin"], "classes" in file.keys())  # noqa: SIM118
+            told = frozenset(_TOLD).intersection(file.keys())
+            shape = tuple(file.get_slice("latent" if "latent" in told else "place").get_shape())[1:]
+            return Shard(path, captions, shape, about["origin"], told)
     except (SafetensorError, KeyError) as error:
         raise ValueError(
             f"{path} is damaged or no shard of a latent cache: remove it and make the cache anew"

@@ -15,7 +15,7 @@ from muybridge.flow.paths import expand_level
 from muybridge.flow.solvers import Field
 from muybridge.training.objectives import LevelSettings, drawn_prefix, seeded_normal, seeded_uniform
 from muybridge.transformer.model import VideoTransformer
-from muybridge.types import Batch, Streams
+from muybridge.types import Batch, Streams, Tracks
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,17 @@ class Teacher(nn.Module):
     """A frozen model: its velocity with guidance, and the text encoder that its students share.
 
     Guidance costs a second evaluation here and is built into what students learn (Meng et al. 2210.03142, §3.1, with
-    the strength that the teacher is used at).
+    the strength that the teacher is used at). Tracks are read for both by the teacher's network, as words are.
+
+    tells  says where things are, if it takes tracks at all; to a student that cannot be told it does not
     """
 
-    def __init__(self, transformer: VideoTransformer, text: TextEncoder, guidance: Guidance) -> None:
+    def __init__(
+        self, transformer: VideoTransformer, text: TextEncoder, guidance: Guidance, tells: bool = True
+    ) -> None:
         super().__init__()
         self.transformer, self.text, self.guidance = transformer, text, guidance
+        self.tells = tells and transformer.config.tracked is not None
         self.requires_grad_(False)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -80,8 +85,13 @@ class Teacher(nn.Module):
         longest = max(1, int((batch.text != 0).sum(dim=1).max()))
         words = batch.text[:, :longest] * (chance[:, 4:] >= levels.drop_text).to(batch.text)
         is_known, held = is_known.to(data.device), held.to(data)
+        told = None
+        if self.tells:
+            are_told = seeded_uniform(batch.seed, (), salt=3).to(data) >= levels.drop_tracks
+            told = self.transformer.tell(Tracks.of(batch, are_told), data)
         streams, negative = (
-            Streams(self.text(ids), None, data, is_known, batch.fps) for ids in (words, torch.zeros_like(words[:, :1]))
+            Streams(self.text(ids), None, data, is_known, batch.fps, told=told)
+            for ids in (words, torch.zeros_like(words[:, :1]))
         )
         return Lesson(data, noise, is_known, held, streams, negative, batch.seed)
 

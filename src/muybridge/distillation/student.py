@@ -15,9 +15,13 @@ def begun(teacher: VideoTransformer, spans: bool, causal: bool, window: int | No
     The new input starts at no effect: a student says what its teacher says until it has learnt something.
     """
     window = teacher.config.window if window is None else window
-    config = replace(teacher.config, spans=spans, causal=causal or teacher.config.causal, window=window)
-    student = VideoTransformer(config)
+    causal = causal or teacher.config.causal
+    tracked = None if causal else teacher.config.tracked  # a stream has no plan of what it never ends with
+    student = VideoTransformer(replace(teacher.config, spans=spans, causal=causal, window=window, tracked=tracked))
     missing, unexpected = student.load_state_dict(teacher.state_dict(), strict=False)
-    assert not unexpected, unexpected
+    assert causal or not unexpected, unexpected
     assert set(missing) <= {"level.span.weight"}, missing
-    return student.to(teacher.frames_in.weight.device).requires_grad_(True)
+    student.to(teacher.frames_in.weight.device).requires_grad_(True)
+    if student.tracks_in is not None:
+        student.tracks_in.requires_grad_(False)  # the teacher reads tracks for both
+    return student

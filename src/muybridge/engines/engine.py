@@ -41,10 +41,18 @@ class Engine:
         inputs = [latent, level, streams.text, streams.fps]
         if "known" in self.parts["transformer"].inputs:
             inputs.append(streams.is_known)
+        if "told" in self.parts["transformer"].inputs:
+            inputs.append(self._told(latent, streams))
         if "span" in self.parts["transformer"].inputs:
             inputs.append(torch.zeros_like(level) if span is None else span)
         (velocity,) = self.functions["transformer"]([x.float() for x in inputs])
         return velocity
+
+    def _told(self, latent: Tensor, streams: Streams) -> Float[Tensor, "b t h w d"]:
+        """What tokens are told, by rows and columns; zeros tell nothing."""
+        sizes = {"batch": len(latent), "frames": latent.shape[1], "height": latent.shape[3], "width": latent.shape[4]}
+        shape = shape_of(self.parts["transformer"].inputs["told"], sizes)
+        return torch.zeros(shape) if streams.told is None else streams.told.reshape(shape)
 
     def advance(
         self,

@@ -146,7 +146,7 @@ def eager(model: Runnable, dtype: torch.dtype = torch.float32) -> Engine:
 
 
 def _parts(model: Runnable) -> dict[str, Part]:
-    found = parts_of(model.text, model.transformer, model.autoencoder)
+    found = parts_of(model.text, model.transformer, model.autoencoder, tells=True)
     found |= parts_of_a_stream(model.transformer, model.text.config.queries)
     return {name: found[name] for name in (*CLIP, "advance") if name in found}
 

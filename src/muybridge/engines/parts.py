@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -86,18 +87,22 @@ class Text(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Latent, level, tokens, speed, then what it takes of `known` (1 where a frame is) and span -> velocity."""
+    """Latent, level, tokens, speed, then what it takes of `known` (1 where a frame is), `told` and span -> velocity.
 
-    def __init__(self, transformer: VideoTransformer) -> None:
+    tells  takes `told`, what tokens are told of where things are, by rows and columns
+    """
+
+    def __init__(self, transformer: VideoTransformer, tells: bool = False) -> None:
         super().__init__()
-        self.transformer = transformer
+        self.transformer, self.tells = transformer, tells
 
     def forward(self, latent: Tensor, level: Tensor, text: Tensor, fps: Tensor, *more: Tensor) -> tuple[Tensor]:
         rest = list(more)
         # The sampler holds what is known; the network has to be told only if it is anchored to it.
         known = rest.pop(0) > 0.5 if self.transformer.config.anchored else torch.zeros_like(level, dtype=torch.bool)
+        told = rearrange(rest.pop(0), "b t h w d -> b t (h w) d") if self.tells else None
         span = rest.pop(0) if rest else None
-        return (self.transformer(latent, level, Streams(text, None, latent, known, fps), span=span),)
+        return (self.transformer(latent, level, Streams(text, None, latent, known, fps, told=told), span=span),)
 
 
 class Decoder(nn.Module):
@@ -136,11 +141,19 @@ class Looks(nn.Module):
 
 
 def parts_of(
-    text: TextEncoder, transformer: VideoTransformer, autoencoder: VideoAutoencoder, witness: Witness | None = None
+    text: TextEncoder,
+    transformer: VideoTransformer,
+    autoencoder: VideoAutoencoder,
+    witness: Witness | None = None,
+    tells: bool = False,
 ) -> dict[str, Part]:
-    """The parts of a model by name, in float32 on the CPU."""
+    """The parts of a model by name, in float32 on the CPU.
+
+    tells  its transformer is told where things are, if it is one that takes tracks; else it draws as if nobody knew
+    """
     tokens = text.config.queries
-    parts = [_text(text), _transformer(transformer, tokens), _decoder(autoencoder), _encoder(autoencoder)]
+    tells = tells and transformer.config.tracked is not None
+    parts = [_text(text), _transformer(transformer, tokens, tells), _decoder(autoencoder), _encoder(autoencoder)]
     if witness is not None:
         parts.append(_witness(witness, tokens))
     return {part.name: part for part in parts}
@@ -166,7 +179,7 @@ def _text(encoder: TextEncoder) -> Part:
     return Part("text", Text(encoder), {"ids": ("batch", "words")}, outputs)
 
 
-def _transformer(transformer: VideoTransformer, tokens: int) -> Part:
+def _transformer(transformer: VideoTransformer, tokens: int, tells: bool) -> Part:
     latent: Axes = ("batch", "frames", transformer.config.channels, "height", "width")
     inputs: dict[str, Axes] = {
         "latent": latent,
@@ -176,9 +189,12 @@ def _transformer(transformer: VideoTransformer, tokens: int) -> Part:
     }
     if transformer.config.anchored:
         inputs["known"] = ("batch", "frames")
+    if tells:
+        patch = transformer.config.patch
+        inputs["told"] = ("batch", "frames", f"height/{patch}", f"width/{patch}", transformer.config.width)
     if transformer.config.spans:
         inputs["span"] = ("batch", "frames")
-    return Part("transformer", Transformer(transformer), inputs, {"velocity": latent})
+    return Part("transformer", Transformer(transformer, tells), inputs, {"velocity": latent})
 
 
 def _witness(witness: Witness, tokens: int) -> Part:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from muybridge.data.material import KINDS
 from muybridge.recipes.recipe import FlowStage, Portion
 from muybridge.recipes.small import SMALL
 from muybridge.training.settings import TrainSettings
@@ -17,7 +18,7 @@ GLIMPSES = Portion(clips=200_000, frames=33, batch=384, glimpses=3)
 BASE = replace(
     SMALL,
     name="base",
-    transformer=TransformerConfig(width=768, layers=16, heads=12, text_width=512, anchored=True),
+    transformer=TransformerConfig(width=768, layers=16, heads=12, text_width=512, anchored=True, tracked=KINDS),
     text_layers=6,
     text_heads=8,
     flow=(

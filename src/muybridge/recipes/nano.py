@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from muybridge.recipes.recipe import AutoencoderStage, FlowStage, Portion, Recipe, WitnessStage, WordsStage
+from muybridge.data.material import KINDS
+from muybridge.recipes.recipe import (
+    AutoencoderStage,
+    FlowStage,
+    PlannerStage,
+    Portion,
+    Recipe,
+    WitnessStage,
+    WordsStage,
+)
 from muybridge.sampler.sample import Settings
 from muybridge.tokenizer.autoencoder import AutoencoderConfig
 from muybridge.training.objectives import LevelSettings
@@ -26,6 +35,8 @@ _FLOW = TrainSettings(
 _PIXELS = TrainSettings(steps=3000, lr=5e-4, betas=(0.9, 0.98), schedule="wsd", decay=0.5, bf16=True, compile=True)
 DECODER = replace(_PIXELS, steps=6500, lr=4e-4, decay=0.6, ema=0.998, seed=1)
 
+PLANNER = replace(_FLOW, steps=6000, warmup=100, decay=0.3, ema=0.998, sample_every=0, seed=2)
+
 STILLS = Portion(clips=60_000, frames=1, batch=128)
 GLIMPSES = Portion(clips=6_000, frames=33, batch=48, glimpses=3)
 CLIPS = Portion(clips=6_000, frames=33, batch=16)
@@ -33,7 +44,7 @@ CLIPS = Portion(clips=6_000, frames=33, batch=16)
 NANO = Recipe(
     name="nano",
     autoencoder=AutoencoderConfig(),
-    transformer=TransformerConfig(anchored=True),
+    transformer=TransformerConfig(anchored=True, tracked=KINDS),
     text_layers=3,
     text_heads=4,
     learn_autoencoder=AutoencoderStage(_PIXELS, batch=16, files=24, decoder=DECODER),
@@ -50,5 +61,6 @@ NANO = Recipe(
         ),
     ),
     learn_witness=WitnessStage(TrainSettings(steps=1500, lr=2e-3, warmup=50, decay=0.5, bf16=True), batch=48),
-    sampling=Settings(steps=20, guidance=3.0, shift=4.0, drafts=32, draft_steps=8),
+    learn_planner=PlannerStage(PLANNER, batch=128, worlds=40_000),
+    sampling=Settings(steps=20, guidance=3.0, shift=4.0, drafts=32, draft_steps=8, plan_steps=8),
 )

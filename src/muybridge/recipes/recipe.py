@@ -94,6 +94,20 @@ class WitnessStage:
 
 
 @dataclass(frozen=True)
+class PlannerStage:
+    """The planner learns from `batch` clips a step, in turns: of those that are encoded, the longest, and of `worlds`
+    that nobody renders. It is `width` wide and `layers` deep.
+    """
+
+    training: TrainSettings
+    batch: int
+    worlds: int
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A model, from nothing to weights. The text encoder is as wide as the transformer expects its text to be.
 
@@ -112,6 +126,7 @@ class Recipe:
     learn_words: WordsStage
     flow: tuple[FlowStage, ...]
     learn_witness: WitnessStage | None = None
+    learn_planner: PlannerStage | None = None
     sampling: Settings = field(default_factory=Settings)
     height: int = 128
     width: int = 128
@@ -137,7 +152,8 @@ class Recipe:
 
     def sharded(self) -> Recipe:
         """The same recipe, with weights, gradients and optimisers spread over the processes in every stage."""
-        pixels, words, witness = self.learn_autoencoder, self.learn_words, self.learn_witness
+        pixels, words = self.learn_autoencoder, self.learn_words
+        witness, planner = self.learn_witness, self.learn_planner
         decoder = None if pixels.decoder is None else replace(pixels.decoder, fsdp=True)
         return replace(
             self,
@@ -145,4 +161,5 @@ class Recipe:
             learn_words=replace(words, training=replace(words.training, fsdp=True)),
             flow=tuple(replace(stage, training=replace(stage.training, fsdp=True)) for stage in self.flow),
             learn_witness=None if witness is None else replace(witness, training=replace(witness.training, fsdp=True)),
+            learn_planner=None if planner is None else replace(planner, training=replace(planner.training, fsdp=True)),
         )

@@ -28,18 +28,23 @@ def rehearsed(recipe: Recipe, batch: int | None = None) -> Recipe:
     learn_witness = witness
     if witness is not None:
         learn_witness = replace(witness, training=_brief(witness.training), batch=batch or witness.batch)
+    planner = recipe.learn_planner
+    if planner is not None:
+        batch_of = batch or planner.batch
+        planner = replace(planner, training=_brief(planner.training), batch=batch_of, worlds=batch_of)
     return replace(
         recipe,
         learn_autoencoder=learn_autoencoder,
         learn_words=replace(words, training=_brief(words.training), batch=batch or words.batch),
         flow=tuple(_brief_flow(stage, recipe, batch) for stage in recipe.flow),
         learn_witness=learn_witness,
+        learn_planner=planner,
     )
 
 
 def amounts(recipe: Recipe) -> Mapping[str, int]:
     """How much there is to do of each thing that a training tells of: files, steps, clips to encode."""
-    pixels, witness = recipe.learn_autoencoder, recipe.learn_witness
+    pixels, witness, planner = recipe.learn_autoencoder, recipe.learn_witness, recipe.learn_planner
     found = {"pixels": pixels.files, "autoencoder": pixels.training.steps}
     found |= {} if pixels.decoder is None else {"decoder": pixels.decoder.steps}
     found["words"] = recipe.learn_words.training.steps
@@ -49,7 +54,8 @@ def amounts(recipe: Recipe) -> Mapping[str, int]:
                 what = f"encoding {name}"
                 found[what] = max(found.get(what, 0), portion.clips)
         found[stage.name] = stage.training.steps
-    return found if witness is None else found | {"witness": witness.training.steps}
+    found |= {} if witness is None else {"witness": witness.training.steps}
+    return found if planner is None else found | {"worlds": planner.worlds, "planner": planner.training.steps}
 
 
 def _brief(training: TrainSettings, steps: int = STEPS) -> TrainSettings:
@@ -57,8 +63,9 @@ def _brief(training: TrainSettings, steps: int = STEPS) -> TrainSettings:
 
 
 def _brief_flow(stage: FlowStage, recipe: Recipe, batch: int | None) -> FlowStage:
-    """Every portion has its turn in every size, and the first one two. The witness sees the same clips."""
-    learns = 0 if recipe.learn_witness is None else batch or recipe.learn_witness.batch
+    """Every portion has its turn in every size, and the first one two. Witness and planner see the same clips."""
+    learners = [stage for stage in (recipe.learn_witness, recipe.learn_planner) if stage is not None]
+    learns = max((batch or stage.batch for stage in learners), default=0)
     portions = tuple(_few(portion, batch or portion.batch, learns) for portion in stage.portions)
     turns = sum(len(recipe.encoded(portion)) for portion in portions)
     return replace(stage, training=_brief(stage.training, max(STEPS, turns + 1)), portions=portions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from muybridge.data.material import KINDS
 from muybridge.recipes.nano import DECODER, NANO
 from muybridge.recipes.recipe import FlowStage, Portion, WordsStage
 from muybridge.tokenizer.autoencoder import AutoencoderConfig
@@ -19,7 +20,7 @@ SMALL = replace(
     NANO,
     name="small",
     autoencoder=AutoencoderConfig(coarse=192, fine=96, encoder_blocks=(2, 3), decoder_blocks=(3, 5)),
-    transformer=TransformerConfig(width=320, layers=10, heads=5, text_width=320, anchored=True),
+    transformer=TransformerConfig(width=320, layers=10, heads=5, text_width=320, anchored=True, tracked=KINDS),
     text_heads=5,
     learn_autoencoder=replace(
         NANO.learn_autoencoder,

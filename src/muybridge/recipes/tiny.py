@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from muybridge.recipes.recipe import AutoencoderStage, FlowStage, Portion, Recipe, WitnessStage, WordsStage
+from muybridge.data.material import KINDS
+from muybridge.recipes.recipe import (
+    AutoencoderStage,
+    FlowStage,
+    PlannerStage,
+    Portion,
+    Recipe,
+    WitnessStage,
+    WordsStage,
+)
 from muybridge.sampler.sample import Settings
 from muybridge.tokenizer.autoencoder import AutoencoderConfig
 from muybridge.training.settings import TrainSettings
@@ -13,7 +22,7 @@ _BRIEFLY = TrainSettings(steps=3, warmup=1, log_every=1, ema=0.5, sample_every=2
 TINY = Recipe(
     name="tiny",
     autoencoder=AutoencoderConfig(channels=4, coarse=16, fine=8, encoder_blocks=(1, 1), decoder_blocks=(1, 1)),
-    transformer=TransformerConfig(channels=4, width=32, layers=2, heads=2, text_width=32, anchored=True),
+    transformer=TransformerConfig(channels=4, width=32, layers=2, heads=2, text_width=32, anchored=True, tracked=KINDS),
     text_layers=1,
     text_heads=2,
     learn_autoencoder=AutoencoderStage(
@@ -25,7 +34,8 @@ TINY = Recipe(
         FlowStage("clips", _BRIEFLY, (Portion(4, 9, batch=2), Portion(4, 9, batch=4, glimpses=2))),
     ),
     learn_witness=WitnessStage(_BRIEFLY, batch=2, width=16, blocks=1),
-    sampling=Settings(steps=2, guidance=1.5, drafts=2, draft_steps=1),
+    learn_planner=PlannerStage(_BRIEFLY, batch=2, worlds=4, width=32, layers=1, heads=2),
+    sampling=Settings(steps=2, guidance=1.5, drafts=2, draft_steps=1, plan_steps=1),
     height=64,
     width=64,
 )

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from muybridge.sampler.sample import Denoiser, Settings, sample
+from muybridge.sampler.sample import Draw, Settings
 from muybridge.sampler.tries import Mistakes, after, copied, more_seeds, some, tried
 from muybridge.types import Event, Latent, Progress, Sampled, Streams
 
@@ -26,7 +26,7 @@ WILL_DO = 0.05
 
 
 def drafted(
-    denoiser: Denoiser,
+    draw: Draw,
     streams: Streams,
     negative: Streams | None,
     settings: Settings,
@@ -43,7 +43,7 @@ def drafted(
     for clip, seed in enumerate(seeds):
         to_come = rest + settings.draft_steps * (len(seeds) - clip - 1)
         alone = None if negative is None else still(negative, clip)
-        for event in first_frame(denoiser, still(streams, clip), alone, settings, seed, mistakes):
+        for event in first_frame(draw, still(streams, clip), alone, settings, seed, mistakes):
             if isinstance(event, Sampled):
                 firsts.append(event.latent.frames)
             elif isinstance(event, Progress):
@@ -55,7 +55,7 @@ def drafted(
         yield Sampled(Latent(first, float(streams.fps[0])))
         return
     for event in tried(
-        denoiser,
+        draw,
         begun(streams, first),
         None if negative is None else begun(negative, first),
         replace(settings, drafts=0),
@@ -66,7 +66,7 @@ def drafted(
 
 
 def first_frame(
-    denoiser: Denoiser,
+    draw: Draw,
     streams: Streams,
     negative: Streams | None,
     settings: Settings,
@@ -84,7 +84,7 @@ def first_frame(
         asked = copied(streams, len(drawn))
         unwanted = None if negative is None else copied(negative, len(drawn))
         each = replace(settings, steps=settings.draft_steps, drafts=0, tries=1, preview_every=0)
-        for event in sample(denoiser, asked, unwanted, each, drawn):
+        for event in draw(asked, unwanted, each, drawn):
             if isinstance(event, Progress):
                 told = after(done, event)
                 yield told
@@ -100,7 +100,8 @@ def first_frame(
 def still(streams: Streams, clip: int) -> Streams:
     """The first frame of one clip, alone."""
     one = some(streams, [clip])
-    return replace(one, known=one.known[:, :1], is_known=one.is_known[:, :1])
+    told = None if one.told is None else one.told[:, :1]
+    return replace(one, known=one.known[:, :1], is_known=one.is_known[:, :1], told=told)
 
 
 def begun(streams: Streams, first: Float[Tensor, "b k c h w"]) -> Streams:

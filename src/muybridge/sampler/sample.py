@@ -58,6 +58,10 @@ class Denoiser(Protocol):
     ) -> Float[Tensor, "b t c h w"]: ...
 
 
+Draw: TypeAlias = Callable[[Streams, Streams | None, "Settings", Sequence[int]], Iterator[Event]]
+"""`sample` with its denoiser, and whatever else goes into a clip that is drawn once."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a clip is sampled. ValueError, naming the field, for a value that makes no sense.
@@ -75,6 +79,8 @@ class Settings:
     drafts             first frames that are drawn at most before the clip, which goes on from the one that shows best
                        what was asked for; 0 = none, the clip is drawn at once. Only for a model with a witness
     draft_steps        steps from noise to a draft
+    plan_steps         steps from noise to a plan of where things go, which the clip then follows; 0 = none. Only for a
+                       model with a planner
     tries              times that a clip is drawn at most, until one shows what was asked for all along; the best is
                        kept. Like drafts only for a model with a witness, and where no frame is given
     """
@@ -89,6 +95,7 @@ class Settings:
     preview_every: int = 4
     drafts: int = 0
     draft_steps: int = 16
+    plan_steps: int = 0
     tries: int = 1
 
     def __post_init__(self) -> None:
@@ -108,6 +115,7 @@ class Settings:
         _require(0 <= self.context_noise < 1, f"context_noise is {self.context_noise}: take 0 or more, less than 1")
         _require(0 <= self.drafts <= 64, f"drafts is {self.drafts}: take 0 (none) to 64")
         _require(self.draft_steps >= 1, f"draft_steps is {self.draft_steps}: take at least 1")
+        _require(self.plan_steps >= 0, f"plan_steps is {self.plan_steps}: take 0 (none) or more")
         _require(1 <= self.tries <= 64, f"tries is {self.tries}: take 1 to 64")
         _require(self.preview_every >= 0, f"preview_every is {self.preview_every}: take 0 (none) or more")
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from muybridge.sampler.sample import Denoiser, Settings, sample
+from muybridge.sampler.sample import Draw, Settings
 from muybridge.types import Event, Latent, Progress, Sampled, Streams
 
 Mistakes: TypeAlias = Callable[[Float[Tensor, "b c h w"], Streams], Float[Tensor, " b"]]
@@ -25,7 +25,7 @@ WILL_DO = 0.3
 
 
 def tried(
-    denoiser: Denoiser,
+    draw: Draw,
     streams: Streams,
     negative: Streams | None,
     settings: Settings,
@@ -39,7 +39,7 @@ def tried(
     """
     once = replace(settings, tries=1)
     if settings.tries == 1:
-        yield from sample(denoiser, streams, negative, once, seeds)
+        yield from draw(streams, negative, once, seeds)
         return
     frames, least = streams.known.clone(), torch.full((len(seeds),), torch.inf)
     waiting, done = list(range(len(seeds))), Progress(0, 0, 0.0)
@@ -47,7 +47,7 @@ def tried(
         asked = some(streams, waiting)
         unwanted = None if negative is None else some(negative, waiting)
         drawn = [more_seeds(seeds[clip], settings.tries)[number] for clip in waiting]
-        for event in sample(denoiser, asked, unwanted, once, drawn):
+        for event in draw(asked, unwanted, once, drawn):
             if isinstance(event, Progress):
                 told = after(done, event)
                 yield told
@@ -88,7 +88,8 @@ def copied(streams: Streams, copies: int) -> Streams:
 def _each(streams: Streams, change: Callable[[Tensor], Tensor]) -> Streams:
     mask = None if streams.text_mask is None else change(streams.text_mask)
     known, is_known = change(streams.known), change(streams.is_known)
-    return Streams(change(streams.text), mask, known, is_known, change(streams.fps))
+    told = None if streams.told is None else change(streams.told)
+    return Streams(change(streams.text), mask, known, is_known, change(streams.fps), None, told)
 
 
 def after(done: Progress, event: Progress, to_come: int = 0) -> Progress:

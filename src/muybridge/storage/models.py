@@ -21,6 +21,7 @@ from muybridge.sampler.sample import Settings
 from muybridge.storage import checkpoint
 from muybridge.tokenizer.autoencoder import AutoencoderConfig, VideoAutoencoder
 from muybridge.transformer.model import TransformerConfig, VideoTransformer
+from muybridge.transformer.planner import Planner, PlannerConfig
 
 KIND = "muybridge.model"
 PARTS = ("autoencoder", "text", "transformer")
@@ -35,6 +36,7 @@ class Networks:
     settings     how it samples best, as measured when it was made
     familiarity  what the stills it learnt from have in common, if that is known
     witness      what chooses among drafts of a first frame, if there is one
+    planner      what foresees where things go, if there is one
     """
 
     config: Mapping[str, Any]
@@ -45,11 +47,12 @@ class Networks:
     transformer: VideoTransformer
     familiarity: Familiarity | None = None
     witness: Witness | None = None
+    planner: Planner | None = None
 
     def modules(self) -> dict[str, nn.Module]:
         """The networks by the names of their files."""
-        named = {part: getattr(self, part) for part in PARTS}
-        return named if self.witness is None else {**named, "witness": self.witness}
+        named = {part: getattr(self, part) for part in (*PARTS, "witness", "planner")}
+        return {part: module for part, module in named.items() if module is not None}
 
 
 def read_model(found: checkpoint.Checkpoint, name: str) -> Networks:
@@ -75,6 +78,7 @@ def read_model(found: checkpoint.Checkpoint, name: str) -> Networks:
             VideoTransformer(TransformerConfig(**tuples(config["transformer"]))),
             None if known is None else Familiarity.from_tensors(known),
             Witness(WitnessConfig(**tuples(config["witness"]))) if "witness" in found.tensors else None,
+            Planner(PlannerConfig(**tuples(config["planner"]))) if "planner" in found.tensors else None,
         )
         assert len(vocabulary) == networks.text.config.vocabulary, "another vocabulary"
     for part, module in networks.modules().items():
@@ -97,6 +101,7 @@ def save_model(
     card: str,
     familiarity: Familiarity | None = None,
     witness: Witness | None = None,
+    planner: Planner | None = None,
 ) -> None:
     """Writes what `load` reads: three networks, the words they know, and how to use them.
 
@@ -109,11 +114,13 @@ def save_model(
     card         the model card, Markdown: command, data, time, machine, scores
     familiarity  what their stills have in common, by which others are doubted
     witness      what chooses among drafts of a first frame
+    planner      what foresees where things go
     """
     assert trained.keys() >= TRAINED, f"trained lacks {TRAINED - trained.keys()}"
     assert autoencoder.config.channels == transformer.config.channels, "autoencoder and transformer do not fit"
     assert text.config.width == transformer.config.text_width, "text encoder and transformer do not fit"
     assert text.config.vocabulary == len(vocabulary), f"{text.config.vocabulary} ids for {len(vocabulary)} words"
+    optional = {part: module for part, module in (("witness", witness), ("planner", planner)) if module is not None}
     config = {
         "kind": KIND,
         "name": name,
@@ -129,10 +136,9 @@ def save_model(
         "text": _halved(text),
         "transformer": _halved(transformer),
         **({} if familiarity is None else {"familiarity": familiarity.tensors()}),
-        **({} if witness is None else {"witness": _halved(witness)}),
+        **{part: _halved(module) for part, module in optional.items()},
     }
-    if witness is not None:
-        config["witness"] = asdict(witness.config)
+    config |= {part: asdict(module.config) for part, module in optional.items()}
     frozen = borrowed_by(text)
     if frozen is not None:
         config[checkpoint.PRETRAINED] = {"layer": frozen.layer}

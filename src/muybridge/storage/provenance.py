@@ -28,6 +28,7 @@ class Provenance:
     seed         of the noise; model, model_hash  its name or path, and the first 12 hex digits of its digest
     steps, solver, guidance   how the sampler went; so do shift, guidance_low and guidance_high (the interval), rescale
                  context_noise, drafts and draft_steps, which earlier files do not say: None, the model's own
+    plan_steps   steps from noise to a plan of where things go, 0 where there was none
     tries        times that it was drawn at most, of which the best was kept
     frames, height, width, fps   frames in all, pixels, frames a second
     stream       made frame by frame; its frames are 0 where nobody said beforehand how long it would go on
@@ -62,6 +63,7 @@ class Provenance:
     context_noise: float | None = None
     drafts: int | None = None
     draft_steps: int | None = None
+    plan_steps: int = 0
     tries: int = 1
     watermark: int = 0
     stream: bool = False
@@ -93,6 +95,7 @@ def provenance_of(
         context_noise=settings.context_noise,
         drafts=settings.drafts,
         draft_steps=settings.draft_steps,
+        plan_steps=settings.plan_steps,
         tries=settings.tries,
         frames=condition.frames,
         height=condition.height,
@@ -200,6 +203,7 @@ def command(provenance: Provenance, output: str = "out.mp4") -> str:
         "context-noise": _optional(made.context_noise),
         "drafts": _optional(made.drafts),
         "draft-steps": _optional(made.draft_steps) if made.drafts else "",
+        "plan-steps": str(made.plan_steps),
         "tries": str(made.tries),
         "size": f"{made.width}x{made.height}",
         "seconds": f"{made.frames / made.fps:.6g}" if made.frames else "",

@@ -22,7 +22,7 @@ from muybridge.flow.schedules import logit_normal_times, prefix_mask, share_leve
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.training.repainting import repainted
 from muybridge.transformer.model import TransformerConfig, VideoTransformer
-from muybridge.types import Batch, Streams
+from muybridge.types import Batch, Streams, Tracks
 
 
 def seeded_normal(seed: Int[Tensor, " b"], shape: tuple[int, ...], salt: int = 0) -> Float[Tensor, "b ..."]:
@@ -147,6 +147,7 @@ class LevelSettings:
     prefix         share of clips that begin with known frames: image to video, extension
     context_noise  known frames are given noise up to this level, so that a model forgives its own mistakes
     drop_text      share of clips that are learnt without their words, for classifier-free guidance
+    drop_tracks    share of clips that are learnt without their tracks
     """
 
     shift: float = 5.0
@@ -155,6 +156,7 @@ class LevelSettings:
     prefix: float = 0.3
     context_noise: float = 0.1
     drop_text: float = 0.1
+    drop_tracks: float = 0.15
 
 
 class Witnessing(nn.Module):
@@ -267,6 +269,8 @@ class FlowMatching(nn.Module):
         # What is met beyond the limit is not compiled. Twice: with gradients and without.
         torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 2 * self.shapes)
         self.transformer.compile(*args, **{"dynamic": False, **kwargs})
+        if self.transformer.tracks_in is not None:
+            self.transformer.tracks_in.compile(*args, **{"dynamic": False, **kwargs})
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         assert batch.latent is not None, "FlowMatching needs batch.latent"
@@ -280,7 +284,7 @@ class FlowMatching(nn.Module):
         longest = max(1, int((batch.text != 0).sum(dim=1).max()))
         words = (batch.text * keeps_text.to(batch.text)[:, None])[:, :longest]
         text = self.text(words)
-        streams = Streams(text, None, data, is_known, batch.fps, batch.when)
+        streams = Streams(text, None, data, is_known, batch.fps, batch.when, self._told(batch))
         noisy = interpolate(data, noise, level)
         metrics = {}
         if self.recogniser is None or batch.classes is None:
@@ -313,6 +317,15 @@ class FlowMatching(nn.Module):
         is_known, held = drawn_prefix(chance, frames, settings)
         level = torch.where(is_known, held, level)
         return level, is_known, chance[:, 4] >= settings.drop_text
+
+    def _told(self, batch: Batch) -> Float[Tensor, "b t s d"] | None:
+        """Of most clips where things are; of others, and where nobody knows, that there is nothing to tell."""
+        if self.transformer.config.tracked is None:
+            return None
+        assert batch.latent is not None, "tracks without latents"
+        assert batch.seed is not None, "tracks without seeds"
+        are_told = seeded_uniform(batch.seed, (), salt=3).to(batch.latent.device) >= self.levels.drop_tracks
+        return self.transformer.tell(Tracks.of(batch, are_told), batch.latent)
 
 
 def drawn_prefix(

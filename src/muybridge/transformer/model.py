@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from muybridge.transformer.blocks import JointBlock
 from muybridge.transformer.rope import rotations
-from muybridge.types import Streams
+from muybridge.transformer.tracks import TrackEmbedding
+from muybridge.types import Streams, Tracks
 
 BASE_FPS = 15.0
 """At this speed one latent frame is one step of time's rotary position; faster clips take shorter steps."""
@@ -30,6 +31,7 @@ class TransformerConfig:
     sink        of which so many are the clip's first, for as long as it goes on (as Xiao et al. 2309.17453)
     anchored    a frame is given the known frame nearest to it beside its own noise: what stands still need not be
                 found by attention (channel concatenation of Blattmann et al. 2311.15127, for any frames that are known)
+    tracked     how many colours and shapes things may have: takes tracks, which tell where they are; None: takes none
     """
 
     channels: int = 16
@@ -46,6 +48,7 @@ class TransformerConfig:
     window: int = 8
     sink: int = 1
     anchored: bool = False
+    tracked: tuple[int, int] | None = None
 
     @property
     def head(self) -> int:
@@ -98,6 +101,7 @@ class VideoTransformer(nn.Module):
         places = config.channels * config.patch**2
         self.frames_in = nn.Linear(places, config.width)
         self.anchor_in = nn.Linear(places, config.width) if config.anchored else None
+        self.tracks_in = None if config.tracked is None else TrackEmbedding(config.width, config.tracked)
         self.place_in = nn.Linear(4 * PLACE_FREQUENCIES, config.width, bias=False)
         self.text_in = nn.Linear(config.text_width, config.width)
         self.level = LevelEmbedding(config.width, config.text_width, config.spans)
@@ -134,6 +138,8 @@ class VideoTransformer(nn.Module):
             chosen = nearest_known(streams.is_known).to(latent)
             known = torch.einsum("btk,bkchw->btchw", chosen, latent)
             frames = frames + self.anchor(known) * chosen.sum(dim=-1)[:, :, None, None]
+        if streams.told is not None:
+            frames = frames + streams.told
         modulation, hidden = self.level(level, gist(streams.text, streams.text_mask), span)
         turn = rotations(positions(t, rows, columns, streams.fps, streams.when), self.config.head)
         mask = joint_mask(t, rows * columns, text.shape[1], streams.text_mask, block_causal, latent.device)
@@ -159,6 +165,12 @@ class VideoTransformer(nn.Module):
         assert self.anchor_in is not None, "an anchor for a transformer that takes none"
         added: Tensor = self.anchor_in(self.tokens(known))
         return added
+
+    def tell(self, tracks: Tracks, latent: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t s d"]:
+        """What each token of a latent of that size is told of where things are."""
+        assert self.tracks_in is not None, "tracks for a transformer that takes none"
+        told: Tensor = self.tracks_in(tracks, *self.rows_columns(latent))
+        return told
 
     def tokens(self, latent: Float[Tensor, "b t c h w"]) -> Float[Tensor, "b t s e"]:
         """The numbers of each patch, side by side."""

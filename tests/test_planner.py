@@ -1,0 +1,191 @@
+"""The planner: tracks as numbers and back, what it looks at, and plans of any length."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_checkpoint import build_planning_model
+from tiny_models import TEXT, TRANSFORMER, drawn, text_encoder
+from torch import Tensor
+
+import muybridge
+from muybridge.sampler import Settings
+from muybridge.sampler.plan import plan
+from muybridge.training.planning import Planning
+from muybridge.transformer.planner import SHOWN, Planner, PlannerConfig, told, written
+from muybridge.types import Batch, Condition, Streams, Tracks
+
+KINDS = (3, 2)
+CONFIG = PlannerConfig(TRANSFORMER.channels, TEXT.width, KINDS, things=4, width=32, layers=2, heads=2)
+FRAMES = 5
+
+
+@pytest.fixture(scope="module")
+def planner() -> Planner:
+    module = drawn(Planner(CONFIG))
+    assert isinstance(module, Planner)
+    return module.requires_grad_(False)
+
+
+def tracks(clips: int = 3, things: int = 4) -> Tracks:
+    generator = torch.Generator().manual_seed(0)
+    place = torch.rand(clips, FRAMES, 4, things, 5, generator=generator)
+    place = place * torch.tensor([1.4, 1.4, 0.4, 0.4, 3.0]) + torch.tensor([-0.2, -0.2, 0.05, 0.05, 1.0])
+    kind = torch.stack([torch.randint(0, n, (clips, things), generator=generator) for n in KINDS], dim=-1)
+    return Tracks(place, kind, torch.arange(things).expand(clips, -1) < torch.arange(1, clips + 1)[:, None])
+
+
+def streams(clips: int = 2, frames: int = FRAMES, known: int = 0) -> Streams:
+    generator = torch.Generator().manual_seed(3)
+    text = torch.randn(clips, TEXT.queries, TEXT.width, generator=generator)
+    pictures = torch.randn(clips, frames, TRANSFORMER.channels, 4, 6, generator=generator)
+    is_known = (torch.arange(frames) < known).expand(clips, -1)
+    return Streams(text, None, pictures, is_known, torch.full((clips,), 15.0))
+
+
+def test_tracks_come_back_from_their_numbers() -> None:
+    some = tracks()
+    back = told(written(some, CONFIG), CONFIG)
+    there = some.is_there
+    assert torch.equal(back.is_there, there)
+    assert torch.equal(back.kind[there], some.kind[there])
+    seen = there[:, None, None].expand(some.place.shape[:-1])
+    torch.testing.assert_close(back.place[seen], some.place[seen], rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_far_out_of_the_picture_is_told_as_near_it() -> None:
+    some = tracks()
+    some.place[..., 0] = 1e6
+    assert written(some, CONFIG).abs().max() < 10
+
+
+@pytest.mark.parametrize("known", [0, 1, SHOWN])
+def test_frames_that_are_not_known_are_not_looked_at(planner: Planner, known: int) -> None:
+    given = streams(known=known)
+    other = replace(given, known=torch.where(given.is_known[..., None, None, None], given.known, 7.0))
+    x, level = torch.randn(2, FRAMES, 4, CONFIG.numbers), torch.full((2, FRAMES, 4), 0.7)
+    assert torch.equal(planner(x, level, given), planner(x, level, other))
+    if known:
+        changed = replace(given, known=given.known + 1)
+        assert not torch.equal(planner(x, level, given), planner(x, level, changed))
+
+
+def test_the_last_frames_that_are_known_are_looked_at(planner: Planner) -> None:
+    given = streams(known=FRAMES)
+    x, level = torch.randn(2, FRAMES, 4, CONFIG.numbers), torch.full((2, FRAMES, 4), 0.7)
+    for frame, matters in enumerate([False] * (FRAMES - SHOWN) + [True] * SHOWN):
+        known = given.known.clone()
+        known[:, frame] += 1
+        same = torch.equal(planner(x, level, given), planner(x, level, replace(given, known=known)))
+        assert same is not matters, frame
+
+
+def test_a_plan_depends_on_its_seed_alone(planner: Planner) -> None:
+    given = streams(3, known=1)
+    together = plan(planner, given, FRAMES, 3, [5, 6, 7])
+    alone = plan(
+        planner,
+        replace(given, text=given.text[1:2], known=given.known[1:2], is_known=given.is_known[1:2], fps=given.fps[1:2]),
+        FRAMES,
+        3,
+        [6],
+    )
+    torch.testing.assert_close(together.place[1:2], alone.place)
+    other = plan(planner, given, FRAMES, 3, [5, 60, 7])
+    assert torch.equal(other.place[0], together.place[0])
+    assert not torch.equal(other.place[1], together.place[1])
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_short_clip_has_the_beginning_of_a_plan(planner: Planner, frames: int) -> None:
+    whole = plan(planner, streams(frames=FRAMES), FRAMES, 3, [5, 6])
+    short = plan(planner, streams(frames=frames), FRAMES, 3, [5, 6])
+    assert short.place.shape[1] == frames
+    torch.testing.assert_close(short.place, whole.place[:, :frames])
+
+
+def test_a_long_clip_is_planned_window_by_window(planner: Planner) -> None:
+    long = plan(planner, streams(frames=12, known=2), FRAMES, 3, [5, 6])
+    assert long.place.shape == (2, 12, 4, 4, 5)
+    first = plan(planner, streams(frames=FRAMES, known=2), FRAMES, 3, [5, 6])
+    assert torch.isfinite(long.place).all()
+    assert first.place.shape[1] == FRAMES
+
+
+def lesson(clips: int = 8, seen: bool = True) -> Batch:
+    some = tracks(clips)
+    generator = torch.Generator().manual_seed(1)
+    kind = torch.where(some.is_there[..., None], some.kind, -1)
+    latent = torch.randn(clips, FRAMES, TRANSFORMER.channels, 4, 6, generator=generator) if seen else None
+    text = torch.randint(1, TEXT.vocabulary, (clips, 6), generator=generator)
+    return Batch(
+        latent=latent, text=text, place=some.place, kind=kind, fps=torch.full((clips,), 15.0), seed=torch.arange(clips)
+    )
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_it_learns_where_things_go(seen: bool) -> None:
+    torch.manual_seed(0)
+    objective, batch = Planning(Planner(CONFIG), text_encoder().requires_grad_(False)), lesson(seen=seen)
+    optimiser = torch.optim.AdamW(objective.planner.parameters(), lr=3e-3)
+    losses: list[float] = []
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss, metrics = objective(batch)
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.5 * losses[0]
+    assert {"loss", "where", "what", "off"} == set(metrics)
+    assert not [n for n, p in objective.planner.named_parameters() if p.grad is None], "unused in one kind of batch"
+
+
+def test_a_clip_s_share_of_the_loss_does_not_depend_on_its_batch() -> None:
+    objective, batch = Planning(drawn(Planner(CONFIG)), text_encoder()), lesson(4)
+    with torch.no_grad():
+        whole = float(objective(batch)[0])
+        halves = [
+            float(objective(Batch(**{n: v[part] for n, v in vars(batch).items() if v is not None}))[0])
+            for part in (slice(0, 2), slice(2, 4))
+        ]
+    assert sum(halves) / 2 == pytest.approx(whole, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def planning_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_planning_model(tmp_path_factory.mktemp("planning") / "model")
+
+
+def frames_of(model: muybridge.Model, **settings: object) -> Tensor:
+    condition = Condition("a red ball", frames=9, height=32, width=48)
+    return model.generate(condition, 3, replace(model.settings, **settings))[0].video.frames
+
+
+def test_a_clip_follows_its_plan(planning_model: Path) -> None:
+    model = muybridge.load(planning_model, dtype=torch.float32)
+    assert model.planner is not None
+    planned, plain = frames_of(model), frames_of(model, plan_steps=0)
+    assert not torch.equal(planned, plain)
+    assert torch.equal(planned, frames_of(model))
+    condition = Condition("a red ball", frames=9, height=32, width=48)
+    streams, negative = model.streams(condition)
+    tracks = plan(model.planner, streams, 3, model.settings.plan_steps, [3])
+    by_hand = replace(streams, told=model.transformer.tell(tracks, streams.known))
+    *_, last = model.steps(by_hand, negative, model.settings, [3])
+    assert torch.equal(model.decode(last.latent).frames, planned)
+
+
+def test_the_planner_comes_back_from_disk(planning_model: Path, tmp_path: Path) -> None:
+    first = muybridge.load(planning_model, dtype=torch.float32)
+    assert (planning_model / "planner.safetensors").is_file()
+    assert first.config["planner"]["things"] == 4
+    made = first.generate(Condition("a red ball", frames=9, height=32, width=48), 1)[0]
+    assert made.provenance.plan_steps == first.settings.plan_steps == 2
+
+
+def test_steps_of_a_plan_are_not_negative() -> None:
+    with pytest.raises(ValueError, match="plan_steps is -1"):
+        Settings(plan_steps=-1)
