@@ -153,6 +153,29 @@ def test_what_stands_where_travels_along(tmp_path: Path) -> None:
     assert torch.equal(batch.classes, classes[batch.latent[:, 0, 0, 0, 0].long()])
 
 
+def test_where_things_are_travels_along_with_the_frames_that_are_served(tmp_path: Path) -> None:
+    place = torch.arange(5.0)[:, None, None, None].expand(5, 4, 2, 5)
+    kind = torch.tensor([[1, 2], [-1, -1]])
+    write(tmp_path, [EncodedClip(c.latent, c.captions, c.fps, None, place, kind) for c in clips(0, 3)])
+    batch = Shards(tmp_path, 2, glimpses=3).batch(0)
+    assert batch.place is not None
+    assert batch.kind is not None
+    assert batch.when is not None
+    assert torch.equal(batch.place[:, :, 0, 0, 0].long(), batch.when)
+    assert torch.equal(batch.kind[1], kind)
+
+
+def test_clips_that_nobody_renders_are_kept_without_latents(tmp_path: Path) -> None:
+    place, kind = torch.rand(5, 4, 2, 5), torch.tensor([[1, 2], [0, 0]])
+    write(tmp_path, [EncodedClip(None, ("a ball",), 15.0, None, place, kind)] * 3)
+    source = Shards(tmp_path, 2)
+    assert source.shards[0].told == {"place", "kind"}
+    batch = source.batch(0)
+    assert batch.latent is None
+    assert batch.place is not None
+    assert torch.equal(batch.place[0], place)
+
+
 def test_what_the_drawn_caption_names_is_told(tmp_path: Path) -> None:
     captions = ("a red ball", "a blue box and a green can", "no more than words")
     write(tmp_path, [EncodedClip(torch.zeros(2, 4, 3, 3), captions, 15.0)])

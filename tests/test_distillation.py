@@ -125,6 +125,29 @@ def test_a_student_that_is_its_teacher_imitates_it(guidance: float) -> None:
         assert min(losses(same, 2)) > 1e-3, "guidance is to be learnt"
 
 
+def test_a_student_is_told_what_its_teacher_is_told() -> None:
+    model = transformer(replace(TRANSFORMER, tracked=(3, 2)))
+    place = torch.rand(4, FRAMES, 4, 2, 5)
+    of = replace(batch(), place=place, kind=torch.ones(4, 2, 2, dtype=torch.int64))
+    student, levels = begun(model, spans=True, causal=False), replace(MIXED, drop_tracks=0.0)
+    loss, _ = Imitation(student, teacher(model), levels)(of)
+    assert float(loss.detach()) < 1e-9
+    told, untold = teacher(model).lesson(of, levels), teacher(model).lesson(of, replace(levels, drop_tracks=1.0))
+    assert told.streams.told is not None
+    assert untold.streams.told is not None
+    assert not untold.streams.told.any(), "the share that is left out hears nothing"
+    assert student.tracks_in is not None
+    assert not any(parameter.requires_grad for parameter in student.tracks_in.parameters())
+
+
+def test_a_stream_is_told_of_no_tracks() -> None:
+    model = transformer(replace(TRANSFORMER, tracked=(3, 2)))
+    student = begun(model, spans=True, causal=True)
+    assert student.config.tracked is None
+    lesson = Teacher(model, text_encoder(), Guidance(1.0), tells=False).lesson(batch(), MIXED)
+    assert lesson.streams.told is None
+
+
 def test_the_teacher_is_guided_and_frozen() -> None:
     model, of = transformer(), batch()
     taught = teacher(model, 3.0)

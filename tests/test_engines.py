@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from checked import unchecked
-from tiny_checkpoint import child_environment
+from tiny_checkpoint import build_planning_model, child_environment
 
 import muybridge
 from muybridge.cli import obey
@@ -44,6 +45,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def model(tiny_model: Path) -> muybridge.Model:
     return muybridge.load(tiny_model, device="cpu", dtype=torch.float32)
+
+
+def test_a_clip_that_follows_a_plan_is_pytorchs(tmp_path: Path) -> None:
+    model = muybridge.load(build_planning_model(tmp_path / "model"), device="cpu", dtype=torch.float32)
+    condition = muybridge.Condition(PROMPT, frames=9, height=32, width=48)
+    wanted, plain = (model.generate(condition, 3, replace(model.settings, plan_steps=n))[0] for n in (2, 0))
+    kind = next(kind for kind in present() if kind.endswith("f32"))
+    model.engine = make(model, kind, tmp_path / "engines")
+    for steps, clip in ((2, wanted), (0, plain)):
+        found = model.generate(condition, 3, replace(model.settings, plan_steps=steps))[0]
+        torch.testing.assert_close(found.video.frames, clip.video.frames, rtol=0, atol=2e-3)
+    assert not torch.equal(wanted.video.frames, plain.video.frames)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -97,13 +97,14 @@ def test_the_finer_settings_are_in_the_command_where_they_are_known() -> None:
     )
     assert f"--solver heun {said} --size" in command(made)
     undrafted = command(replace(made, drafts=0))
-    assert "--drafts 0 --tries 2 --size" in undrafted, "steps of drafts that are not drawn say nothing"
+    assert "--drafts 0 --plan-steps 4 --tries 2 --size" in undrafted, "steps of drafts that are not drawn say nothing"
 
 
 def test_the_command_as_it_stands() -> None:
     assert command(MADE) == (
         "muybridge generate 'a small red ball rolls behind a tall blue box' --seed 7 --steps 25 --guidance 4.5 "
-        "--solver heun --tries 1 --size 192x128 --seconds 2.2 --fps 15 --model nano --engine torch -o out.mp4"
+        "--solver heun --plan-steps 0 --tries 1 --size 192x128 --seconds 2.2 --fps 15 --model nano --engine torch "
+        "-o out.mp4"
     )
     still = replace(MADE, image="ab" * 32, image_name="my still.png", negative="blur")
     assert "--negative blur --image 'my still.png' --seed" in command(still)

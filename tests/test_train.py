@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     steps = list(train(find("tiny"), Simulated(), folder, Group(), workers=0))
     stages = list(dict.fromkeys(name for name, event in steps if isinstance(event, Trained)))
-    assert stages == ["autoencoder", "decoder", "words", "stills", "clips", "witness"]
+    assert stages == ["autoencoder", "decoder", "words", "stills", "clips", "witness", "planner"]
     return folder
 
 
@@ -49,6 +49,8 @@ def test_the_checkpoint_generates(run: Path) -> None:
     clip = model.generate(Condition("a red ball", frames=9, height=64, width=64), seed=1)[0]
     assert clip.frames.shape == (9, 64, 64, 3)
     assert model.config["trained"]["frames"] == 9
+    assert model.planner is not None
+    assert model.settings.plan_steps == 1
 
 
 def test_latents_have_unit_variance(run: Path) -> None:

@@ -327,8 +327,8 @@ def learn_planner(
     if stage is None or kinds is None or not isinstance(material, Simulated):
         return None
     torch.manual_seed(stage.training.seed)
-    sizes = (recipe.autoencoder.channels, recipe.transformer.text_width, kinds, THINGS, recipe.transformer.patch)
-    planner = Planner(PlannerConfig(*sizes, stage.width, stage.layers, stage.heads))
+    sizes = (recipe.autoencoder.channels, recipe.transformer.text_width, kinds, THINGS)
+    planner = Planner(PlannerConfig(*sizes, width=stage.width, layers=stage.layers, heads=stage.heads))
     shape = recipe.shapes(max(portion.frames for flow in recipe.flow for portion in flow.portions))[0]
     yield from cache_worlds(folder / "worlds", shape, stage.worlds, material, group, workers)
     seed, words = stage.training.seed, vocabulary

@@ -211,8 +211,8 @@ class Batch:
     text: Int[Tensor, "b n"] | None = None
     classes: Integer[Tensor, "b t h w"] | None = None
     named: Int[Tensor, "b k 3"] | None = None
-    place: Float[Tensor, "b t p k 5"] | None = None
-    kind: Int[Tensor, "b k 2"] | None = None
+    place: Float[Tensor, "b t p j 5"] | None = None
+    kind: Int[Tensor, "b j 2"] | None = None
     when: Int[Tensor, "b t"] | None = None
     fps: Float[Tensor, " b"] | None = None
     seed: Int[Tensor, " b"] | None = None

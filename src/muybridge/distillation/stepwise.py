@@ -167,8 +167,9 @@ def drawn_places(lesson: Lesson, count: int | Tensor, per_frame: float) -> Tenso
 def part(lesson: Lesson, rows: Tensor) -> Lesson:
     """The lesson of some clips of a batch."""
     fields = ("text", "known", "is_known", "fps")
+    told = None if lesson.streams.told is None else lesson.streams.told[rows]
     streams, negative = (
-        type(of)(text_mask=None, **{name: getattr(of, name)[rows] for name in fields})
+        type(of)(text_mask=None, told=told, **{name: getattr(of, name)[rows] for name in fields})
         for of in (lesson.streams, lesson.negative)
     )
     ends = lesson.data[rows], lesson.noise[rows], lesson.is_known[rows], lesson.held[rows]

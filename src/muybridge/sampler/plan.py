@@ -38,7 +38,10 @@ def plan(planner: Planner, streams: Streams, window: int, steps: int, seeds: Seq
     more = max(0, window - frames)
     known = F.pad(streams.known, (0,) * 6 + (0, more))[:, :window]
     first = replace(streams, known=known, is_known=F.pad(streams.is_known, (0, more))[:, :window])
-    unseen = replace(first, is_known=torch.zeros_like(first.is_known))
+    # Of pictures that nobody sees a token is enough.
+    small = known[..., : config.patch, : config.patch]
+    unseen = replace(first, known=small, is_known=torch.zeros_like(first.is_known))
+    first = first if bool(first.is_known.any()) else unseen
     planned = _window(planner, noise[:, :window], noise[:, :0], first, steps)
     while planned.shape[1] < frames:
         before, begin = planned[:, -(window // 2) :], planned.shape[1]

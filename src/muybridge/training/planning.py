@@ -33,7 +33,7 @@ class Planning(nn.Module):
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles the planner, and leaves the draws of random numbers as they are."""
-        self.planner.compile(*args, **kwargs)
+        self.planner.compile(*args, **{"dynamic": False, **kwargs})
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         assert batch.place is not None, "Planning needs batch.place"

@@ -42,7 +42,7 @@ class PlannerConfig:
     text_width: int
     kinds: tuple[int, int]
     things: int = 6
-    patch: int = 2
+    patch: int = 4
     width: int = 256
     layers: int = 6
     heads: int = 4
@@ -107,8 +107,7 @@ class Planner(nn.Module):
         last, frames = (streams.is_known * order).topk(min(SHOWN, len(order)))
         shown = torch.gather(streams.known, 1, frames[..., None, None, None].expand(-1, -1, *streams.known.shape[2:]))
         p = self.config.patch
-        if not bool(streams.is_known.any()):
-            shown = shown[..., :p, :p]  # of pictures that nobody sees a token is enough
+        shown = F.pad(shown, (0, -shown.shape[4] % p, 0, -shown.shape[3] % p))
         rows, columns = shown.shape[3] // p, shown.shape[4] // p
         patches = rearrange(shown.float(), "b t c (h p) (w q) -> b t (h w) (c p q)", p=p, q=p)
         angle = torch.gather(when, 1, frames)[..., None] * _frequencies(words.device)
