@@ -15,11 +15,12 @@ import muybridge
 from muybridge.sampler import Settings
 from muybridge.sampler.plan import plan
 from muybridge.training.planning import Planning
-from muybridge.transformer.planner import SHOWN, Planner, PlannerConfig, told, written
+from muybridge.transformer.model import places
+from muybridge.transformer.planner import Planner, PlannerConfig, told, written
 from muybridge.types import Batch, Condition, Streams, Tracks
 
-KINDS = (3, 2)
-CONFIG = PlannerConfig(TRANSFORMER.channels, TEXT.width, KINDS, things=4, width=32, layers=2, heads=2)
+KINDS = (4, 3)  # three colours and none; a shape, walls and ramps
+CONFIG = PlannerConfig(TRANSFORMER.channels, TEXT.width, KINDS, things=4, width=32, layers=2, heads=2, eye=8)
 FRAMES = 5
 
 
@@ -62,25 +63,32 @@ def test_what_is_far_out_of_the_picture_is_told_as_near_it() -> None:
     assert written(some, CONFIG).abs().max() < 10
 
 
-@pytest.mark.parametrize("known", [0, 1, SHOWN])
+@pytest.mark.parametrize("known", [0, 1, 3])
 def test_frames_that_are_not_known_are_not_looked_at(planner: Planner, known: int) -> None:
     given = streams(known=known)
     other = replace(given, known=torch.where(given.is_known[..., None, None, None], given.known, 7.0))
     x, level = torch.randn(2, FRAMES, 4, CONFIG.numbers), torch.full((2, FRAMES, 4), 0.7)
-    assert torch.equal(planner(x, level, given), planner(x, level, other))
+    assert torch.equal(planner(x, level, given)[0], planner(x, level, other)[0])
     if known:
         changed = replace(given, known=given.known + 1)
-        assert not torch.equal(planner(x, level, given), planner(x, level, changed))
+        assert not torch.equal(planner(x, level, given)[0], planner(x, level, changed)[0])
 
 
-def test_the_last_frames_that_are_known_are_looked_at(planner: Planner) -> None:
-    given = streams(known=FRAMES)
-    x, level = torch.randn(2, FRAMES, 4, CONFIG.numbers), torch.full((2, FRAMES, 4), 0.7)
-    for frame, matters in enumerate([False] * (FRAMES - SHOWN) + [True] * SHOWN):
-        known = given.known.clone()
-        known[:, frame] += 1
-        same = torch.equal(planner(x, level, given), planner(x, level, replace(given, known=known)))
-        assert same is not matters, frame
+def test_the_eye_finds_the_middle_of_what_it_looks_for() -> None:
+    """A score that is high at one place alone: what is told of the thing is what is there, and where that is."""
+    eye = Planner(CONFIG).eye
+    with torch.no_grad():
+        for parameter in eye.parameters():
+            parameter.zero_()
+        eye.enter.weight[0, 0, 1, 1] = 1.0
+        eye.scores.weight[2, 0] = 50.0
+        eye.out.weight[:, CONFIG.eye :] = torch.eye(33)[: CONFIG.width]
+        picture = torch.zeros(1, TRANSFORMER.channels, 4, 6)
+        picture[0, 0, 3, 1] = 1.0
+        told, _, scores = eye(picture)
+    at = places(4, 6, picture.device)[3 * 6 + 1]
+    torch.testing.assert_close(told[0, 2], at[: CONFIG.width], rtol=1e-3, atol=1e-3)
+    assert scores.shape == (1, CONFIG.things + 1, 4, 6)
 
 
 def test_a_plan_depends_on_its_seed_alone(planner: Planner) -> None:
@@ -120,9 +128,16 @@ def lesson(clips: int = 8, seen: bool = True) -> Batch:
     generator = torch.Generator().manual_seed(1)
     kind = torch.where(some.is_there[..., None], some.kind, -1)
     latent = torch.randn(clips, FRAMES, TRANSFORMER.channels, 4, 6, generator=generator) if seen else None
+    classes = torch.randint(0, 4, (clips, FRAMES, 4, 6), generator=generator) if seen else None
     text = torch.randint(1, TEXT.vocabulary, (clips, 6), generator=generator)
     return Batch(
-        latent=latent, text=text, place=some.place, kind=kind, fps=torch.full((clips,), 15.0), seed=torch.arange(clips)
+        latent=latent,
+        classes=classes,
+        text=text,
+        place=some.place,
+        kind=kind,
+        fps=torch.full((clips,), 15.0),
+        seed=torch.arange(clips),
     )
 
 
@@ -139,7 +154,7 @@ def test_it_learns_where_things_go(seen: bool) -> None:
         optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
-    assert {"loss", "where", "what", "off"} == set(metrics)
+    assert {"loss", "where", "what", "off", *(["seeing"] if seen else [])} == set(metrics)
     assert not [n for n, p in objective.planner.named_parameters() if p.grad is None], "unused in one kind of batch"
 
 

@@ -45,7 +45,7 @@ def build_drafting_model(folder: Path) -> Path:
 
 def build_planning_model(folder: Path) -> Path:
     """Writes a model that foresees where at most four things go, of three colours and two shapes."""
-    plans = PlannerConfig(channels=4, text_width=16, kinds=(3, 2), things=4, width=32, layers=1, heads=2)
+    plans = PlannerConfig(channels=4, text_width=16, kinds=(3, 2), things=4, width=32, layers=1, heads=2, eye=8)
     sampling = Settings(steps=2, guidance=2.0, preview_every=1, plan_steps=2)
     return build_tiny_model(folder, None, replace(TRANSFORMER, tracked=plans.kinds), sampling, planner=plans)
 

@@ -195,8 +195,8 @@ CHANGE = 12
 """Of 255: a pixel that changes by more from one frame to the next shows something that moves."""
 
 
-THINGS = 6
-"""Objects and props of a world that tracks tell of, the first so many."""
+THINGS = len(COLOURS) + 1
+"""Tracks of a world: one for each colour, which no two objects share, and one for a prop, which has none."""
 
 KINDS = (len(COLOURS) + 1, len(SHAPES) + 2)
 """How many colours and shapes a track may have: those of objects; then of props: no colour, and walls and ramps."""
@@ -209,12 +209,16 @@ def tracks_of(
     camera: Camera,
     shape: Shape,
 ) -> tuple[Float32[np.ndarray, "t k 5"], Int64[np.ndarray, "k 2"]]:
-    """Where the objects and props of a world are, as in `Tracks`, and what they are; -1 where there is nothing."""
-    around = outlines(world, position, quaternion, camera, shape.height, shape.width)[:, :THINGS]
+    """Where the objects and props of a world are, as in `Tracks`, and what they are; -1 where there is nothing.
+
+    What has a colour stands at its number: so nobody has to tell in what order things come.
+    """
+    around = outlines(world, position, quaternion, camera, shape.height, shape.width)
     kinds = [(COLOURS.index(thing.colour), SHAPES.index(thing.shape)) for thing in world.things]
     kinds += [(len(COLOURS), len(SHAPES) + (prop.kind == "ramp")) for prop in world.props]
     place, kind = np.zeros((len(around), THINGS, 5), np.float32), np.full((THINGS, 2), -1)
-    place[:, : around.shape[1]], kind[: around.shape[1]] = around, kinds[:THINGS]
+    for n, (colour, shape_of) in enumerate(kinds):
+        place[:, colour], kind[colour] = around[:, n], (colour, shape_of)
     return place, kind
 
 

@@ -38,10 +38,7 @@ def plan(planner: Planner, streams: Streams, window: int, steps: int, seeds: Seq
     more = max(0, window - frames)
     known = F.pad(streams.known, (0,) * 6 + (0, more))[:, :window]
     first = replace(streams, known=known, is_known=F.pad(streams.is_known, (0, more))[:, :window])
-    # Of pictures that nobody sees a token is enough.
-    small = known[..., : config.patch, : config.patch]
-    unseen = replace(first, known=small, is_known=torch.zeros_like(first.is_known))
-    first = first if bool(first.is_known.any()) else unseen
+    unseen = replace(first, known=known[..., :1, :1], is_known=torch.zeros_like(first.is_known))
     planned = _window(planner, noise[:, :window], noise[:, :0], first, steps)
     while planned.shape[1] < frames:
         before, begin = planned[:, -(window // 2) :], planned.shape[1]
@@ -64,7 +61,7 @@ def _window(
     levels = hold_levels(grid, is_told)[..., None].expand(-1, *x.shape[:3])
 
     def velocity(x: Tensor, level: Tensor) -> Tensor:
-        away: Tensor = x - planner(x, level, streams).float()
+        away: Tensor = x - planner(x, level, streams)[0].float()
         return away / expand_level(level.clamp_min(1e-6), x)
 
     for step in euler(velocity, x, levels):

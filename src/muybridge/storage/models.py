@@ -19,6 +19,7 @@ from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.sampler.sample import Settings
 from muybridge.storage import checkpoint
+from muybridge.storage.narrow import narrowed, widened
 from muybridge.tokenizer.autoencoder import AutoencoderConfig, VideoAutoencoder
 from muybridge.transformer.model import TransformerConfig, VideoTransformer
 from muybridge.transformer.planner import Planner, PlannerConfig
@@ -82,7 +83,7 @@ def read_model(found: checkpoint.Checkpoint, name: str) -> Networks:
         )
         assert len(vocabulary) == networks.text.config.vocabulary, "another vocabulary"
     for part, module in networks.modules().items():
-        checkpoint.load_into(module, found.tensors[part], f"the {part} of {name}")
+        checkpoint.load_into(module, widened(found.tensors[part]), f"the {part} of {name}")
         module.eval().requires_grad_(False)
     return networks
 
@@ -102,6 +103,7 @@ def save_model(
     familiarity: Familiarity | None = None,
     witness: Witness | None = None,
     planner: Planner | None = None,
+    narrow: frozenset[str] = frozenset(),
 ) -> None:
     """Writes what `load` reads: three networks, the words they know, and how to use them.
 
@@ -115,6 +117,7 @@ def save_model(
     familiarity  what their stills have in common, by which others are doubted
     witness      what chooses among drafts of a first frame
     planner      what foresees where things go
+    narrow       parts whose matrices are kept in eight bits, half the size of the others
     """
     assert trained.keys() >= TRAINED, f"trained lacks {TRAINED - trained.keys()}"
     assert autoencoder.config.channels == transformer.config.channels, "autoencoder and transformer do not fit"
@@ -139,6 +142,7 @@ def save_model(
         **{part: _halved(module) for part, module in optional.items()},
     }
     config |= {part: asdict(module.config) for part, module in optional.items()}
+    tensors |= {part: narrowed(tensors[part]) for part in narrow}
     frozen = borrowed_by(text)
     if frozen is not None:
         config[checkpoint.PRETRAINED] = {"layer": frozen.layer}

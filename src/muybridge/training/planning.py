@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from muybridge.conditioning.text import TextEncoder
 from muybridge.flow.paths import interpolate
 from muybridge.flow.schedules import logit_normal_times, prefix_mask, shift_times
-from muybridge.training.objectives import seeded_normal, seeded_uniform
-from muybridge.transformer.planner import SHOWN, Planner, told, written
+from muybridge.training.objectives import cross_entropy, seeded_normal, seeded_uniform
+from muybridge.transformer.planner import Planner, PlannerConfig, told, written
 from muybridge.types import Batch, Streams, Tracks
 
+SHOWN = 3
+"""Latent frames that are seen at most: what is how fast where is seen from as few."""
+
+PROPS = 2
+"""Shapes that no word names: walls and ramps, the last of them."""
+
 _SHIFT = 2.0  # of the levels' logit-normal times: where things are is told by few numbers, which little noise hides
-_OF_KINDS = 0.3  # weight of what a thing is beside where it is
+_OF_KINDS, _OF_SEEING = 0.3, 0.1  # weights of what a thing is, and of what is seen at each place, beside where it is
 
 
 class Planning(nn.Module):
@@ -52,18 +59,17 @@ class Planning(nn.Module):
             text = self.text(words[:, : max(1, int((batch.text != 0).sum(dim=1).max()))])
         if batch.latent is None:
             length = torch.where(chance[:, 1] < 0.5, 0, 1 + (chance[:, 2] * (frames - 1)).long())
-            was_told = prefix_mask(length, frames)
-            shown = data.new_zeros(len(data), SHOWN, config.channels, config.patch, config.patch)
-            is_shown = torch.zeros(len(data), SHOWN, dtype=torch.bool, device=data.device)
+            was_told, is_shown = prefix_mask(length, frames), torch.zeros_like(data[:, :, 0, 0], dtype=torch.bool)
+            shown = data.new_zeros(*data.shape[:2], config.channels, 1, 1)
         else:
-            length = (chance[:, 1] * (SHOWN + 1)).long()
-            was_told = torch.zeros(len(data), frames, dtype=torch.bool, device=data.device)
-            shown, is_shown = batch.latent[:, :SHOWN].float(), prefix_mask(length, SHOWN)
-            grain = seeded_normal(batch.seed, tuple(shown.shape[1:]), salt=3).to(shown)
-            shown = interpolate(shown, grain, self.context_noise * chance[:, 3].square())
+            is_shown = prefix_mask((chance[:, 1] * (SHOWN + 1)).long(), frames)
+            was_told = torch.zeros_like(is_shown)
+            grain = seeded_normal(batch.seed, tuple(batch.latent.shape[1:]), salt=3).to(data)
+            shown = interpolate(batch.latent.float(), grain, self.context_noise * chance[:, 3].square())
         level = level.expand(data.shape[:3]).masked_fill(was_told[:, :, None], 0.0)
         streams = Streams(text, None, shown, is_shown, batch.fps)
-        foreseen = self.planner(interpolate(data, noise, level), level, streams).float()
+        foreseen, scores = self.planner(interpolate(data, noise, level), level, streams)
+        foreseen = foreseen.float()
         error = (foreseen - data).square() * ~was_told[:, :, None, None]
         moving = data.shape[-1] - sum(config.kinds) - 1
         there = tracks.is_there[:, None, :, None]
@@ -75,4 +81,17 @@ class Planning(nn.Module):
             )
             metrics = {"where": where, "what": what, "off": (off * counts).sum() / counts.sum().clamp_min(1)}
         loss = where + _OF_KINDS * what
+        if batch.classes is not None:
+            seeing = _seeing(scores, batch.classes, config)
+            loss, metrics = loss + _OF_SEEING * seeing, {**metrics, "seeing": seeing}
         return loss, {"loss": loss.detach(), **{name: value.detach() for name, value in metrics.items()}}
+
+
+def _seeing(
+    scores: Float[Tensor, "b t k h w"], classes: Integer[Tensor, "b t h w"], config: PlannerConfig
+) -> Float[Tensor, ""]:
+    """Cross-entropy of the colour at each place; of things without one, nobody says where they are."""
+    coloured = config.things - 1
+    target = torch.where(classes > 0, (classes.long() - 1) // (config.kinds[1] - PROPS), coloured)
+    told = torch.cat([scores[:, :, :coloured], scores[:, :, -1:]], dim=2)
+    return cross_entropy(told.movedim(2, 1), target).mean()

@@ -10,7 +10,6 @@ It is a flow on tracks: noisy tracks, a level for each of their tokens, and what
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -24,35 +23,68 @@ from muybridge.transformer.model import BASE_FPS, PLACE_FREQUENCIES, LevelEmbedd
 from muybridge.transformer.rope import rotations
 from muybridge.types import TEMPORAL_STRIDE, Streams, Tracks
 
-SHOWN = 3
-"""Known frames that are looked at, the last so many: what is how fast where is seen from as few."""
-
 _MOVING = 5 * TEMPORAL_STRIDE
 
 
 @dataclass(frozen=True)
 class PlannerConfig:
-    """Every number of a planner. `patch` latent places a side make one token of a picture.
+    """Every number of a planner.
 
     kinds   how many colours and shapes things may have
     things  so many at most
+    eye     channels of what looks at pictures, and `looks`, how many blocks it has
     """
 
     channels: int
     text_width: int
     kinds: tuple[int, int]
-    things: int = 6
-    patch: int = 4
-    width: int = 256
+    things: int = 9
+    width: int = 192
     layers: int = 6
     heads: int = 4
     expansion: int = 4
-    text_expansion: int = 2
+    text_expansion: int = 1
+    eye: int = 64
+    looks: int = 3
 
     @property
     def numbers(self) -> int:
         """Numbers of a token: where a thing is while a latent frame lasts, what it is, and whether it is there."""
         return _MOVING + sum(self.kinds) + 1
+
+
+class Eye(nn.Module):
+    """A latent picture -> for each thing where it is seen and what it looks like there, and the same of the whole.
+
+    What a thing is looked for by is a score at each place: the middle of the places where it is high (the spatial
+    softmax of Finn et al. 1509.06113) is a position at once. Attention over tokens would have to learn to read one.
+    """
+
+    def __init__(self, config: PlannerConfig) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(config.channels, config.eye, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.GroupNorm(8, config.eye), nn.SiLU(), nn.Conv2d(config.eye, config.eye, 3, padding=1))
+            for _ in range(config.looks)
+        )
+        self.scores = nn.Conv2d(config.eye, config.things + 1, 1)
+        self.out = nn.Linear(config.eye + 4 * PLACE_FREQUENCIES + 1, config.width)
+        self.whole = nn.Linear(config.eye, config.width)
+
+    def forward(
+        self, picture: Float[Tensor, "n c h w"]
+    ) -> tuple[Float[Tensor, "n k d"], Float[Tensor, "n d"], Float[Tensor, "n j h w"]]:
+        """Of each thing and of the whole; and the scores, the last of which is that there is nothing."""
+        x = self.enter(picture)
+        for block in self.blocks:
+            x = x + block(x)
+        scores = self.scores(x).float()
+        features = rearrange(x, "n e h w -> n (h w) e").float()
+        at = places(*picture.shape[2:], picture.device).expand(len(picture), -1, -1)
+        surely = scores.log_softmax(dim=1)[:, :-1].flatten(2)
+        there = torch.softmax(scores[:, :-1].flatten(2), dim=-1)
+        pooled = [there @ features, there @ at, surely.amax(dim=-1, keepdim=True)]
+        return self.out(torch.cat(pooled, dim=-1)), self.whole(features.mean(dim=1)), scores
 
 
 class Planner(nn.Module):
@@ -65,10 +97,8 @@ class Planner(nn.Module):
         self.tracks_in = nn.Linear(config.numbers, width)
         self.slot = nn.Parameter(0.02 * torch.randn(config.things, width))
         self.text_in = nn.Linear(config.text_width, width)
-        self.picture_in = nn.Linear(config.channels * config.patch**2, width)
-        self.place_in = nn.Linear(4 * PLACE_FREQUENCIES, width, bias=False)
-        self.unseen = nn.Parameter(torch.zeros(width))
-        self.time_in = nn.Linear(2 * _TIMES, width, bias=False)
+        self.eye = Eye(config)
+        self.unseen = nn.Parameter(torch.zeros(2, width))
         self.level = LevelEmbedding(width, config.text_width)
         sizes = (width, config.heads, width // config.heads, config.expansion, config.text_expansion)
         self.blocks = nn.ModuleList(JointBlock(*sizes, last=i == config.layers - 1) for i in range(config.layers))
@@ -78,50 +108,29 @@ class Planner(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "b t k f"], level: Float[Tensor, "b t k"], streams: Streams
-    ) -> Float[Tensor, "b t k f"]:
-        t, k = x.shape[1:3]
-        when = torch.arange(t, device=x.device) * (BASE_FPS / streams.fps)[:, None]
-        tokens = rearrange(self.tracks_in(x) + self.slot[:k], "b t k d -> b (t k) 1 d")
-        beside = self._beside(streams, when)
-        modulation, _ = self.level(rearrange(level, "b t k -> b (t k)"), gist(streams.text, streams.text_mask))
-        slots = torch.arange(k, device=x.device, dtype=when.dtype)
-        position = torch.stack(
-            [
-                repeat(when, "b t -> b (t k)", k=k),
-                repeat(slots, "k -> b (t k)", b=len(x), t=t),
-                torch.zeros(len(x), t * k, device=x.device),
-            ],
-            dim=-1,
-        )
-        turn = rotations(position, self.config.width // self.config.heads)
+    ) -> tuple[Float[Tensor, "b t k f"], Float[Tensor, "b t j h w"]]:
+        """The tracks, and what the eye sees at each place of `streams.known`: it looks at frames that are known."""
+        assert streams.text_mask is None, "a planner reads words without a mask"
+        clips, t, k = x.shape[:3]
+        seen, whole, scores = self.eye(streams.known.flatten(0, 1))
+        known = streams.is_known[:, :, None, None]
+        seen = torch.where(known, seen.unflatten(0, (clips, t)), self.unseen[0].to(seen))
+        whole = torch.where(known[:, :, 0], whole.unflatten(0, (clips, t)), self.unseen[1].to(whole))
+        tokens = rearrange(self.tracks_in(x) + self.slot[:k] + seen, "b t k d -> b (t k) 1 d")
+        beside = torch.cat([self.text_in(streams.text), whole.to(streams.text)], dim=1)
+        modulation, _ = self.level(rearrange(level, "b t k -> b (t k)"), gist(streams.text, None))
+        turn = rotations(self._positions(t, k, streams), self.config.width // self.config.heads)
         for block in self.blocks:
             tokens, beside = block(tokens, beside, modulation, turn, None)
         out: Tensor = self.out(F.rms_norm(tokens, tokens.shape[-1:], eps=1e-6))
-        return rearrange(out, "b (t k) 1 f -> b t k f", k=k)
+        return rearrange(out, "b (t k) 1 f -> b t k f", k=k), scores.unflatten(0, (clips, t))
 
-    def _beside(self, streams: Streams, when: Float[Tensor, "b t"]) -> Float[Tensor, "b n d"]:
-        """The words and the last known frames as tokens; where fewer than `SHOWN` are known, that nothing is seen."""
-        assert streams.text_mask is None, "a planner reads words without a mask"
-        words: Tensor = self.text_in(streams.text)
-        order = torch.arange(1, streams.is_known.shape[1] + 1, device=words.device)
-        last, frames = (streams.is_known * order).topk(min(SHOWN, len(order)))
-        shown = torch.gather(streams.known, 1, frames[..., None, None, None].expand(-1, -1, *streams.known.shape[2:]))
-        p = self.config.patch
-        shown = F.pad(shown, (0, -shown.shape[4] % p, 0, -shown.shape[3] % p))
-        rows, columns = shown.shape[3] // p, shown.shape[4] // p
-        patches = rearrange(shown.float(), "b t c (h p) (w q) -> b t (h w) (c p q)", p=p, q=p)
-        angle = torch.gather(when, 1, frames)[..., None] * _frequencies(words.device)
-        time = self.time_in(torch.cat([angle.sin(), angle.cos()], dim=-1))[:, :, None]
-        pictures = self.picture_in(patches) + self.place_in(places(rows, columns, words.device)) + time
-        pictures = torch.where(last[..., None, None] > 0, pictures, self.unseen.to(pictures))
-        return torch.cat([words, rearrange(pictures, "b t s d -> b (t s) d").to(words)], dim=1)
-
-
-_TIMES = 16
-
-
-def _frequencies(device: torch.device) -> Float[Tensor, " f"]:
-    return torch.exp(-math.log(100.0) / _TIMES * torch.arange(_TIMES, device=device))
+    def _positions(self, t: int, k: int, streams: Streams) -> Float[Tensor, "b n 3"]:
+        """Of the tokens: when, and which thing."""
+        when = torch.arange(t, device=streams.fps.device) * (BASE_FPS / streams.fps)[:, None]
+        thing = torch.arange(k, device=when.device).to(when)
+        pairs = [repeat(when, "b t -> b (t k)", k=k), repeat(thing, "k -> b (t k)", b=len(when), t=t)]
+        return torch.stack([*pairs, torch.zeros_like(pairs[0])], dim=-1)
 
 
 # Middle and spread that the simulator's tracks have, roughly: x, y, log of half the width and height, log of metres.
