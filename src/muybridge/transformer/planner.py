@@ -80,7 +80,8 @@ class Eye(nn.Module):
             x = x + block(x)
         scores = self.scores(x).float()
         features = rearrange(x, "n e h w -> n (h w) e").float()
-        at = places(*picture.shape[2:], picture.device).expand(len(picture), -1, -1)
+        rows, columns = picture.shape[2:]
+        at = places(rows, columns, picture.device).expand(len(picture), -1, -1)
         surely = scores.log_softmax(dim=1)[:, :-1].flatten(2)
         there = torch.softmax(scores[:, :-1].flatten(2), dim=-1)
         pooled = [there @ features, there @ at, surely.amax(dim=-1, keepdim=True)]
