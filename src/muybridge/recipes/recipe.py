@@ -102,7 +102,7 @@ class PlannerStage:
     training: TrainSettings
     batch: int
     worlds: int
-    width: int = 256
+    width: int = 192
     layers: int = 6
     heads: int = 4
 
