@@ -128,7 +128,7 @@ def unseen(
     fps: float = 15.0,
     without: Pairs = frozenset(),
 ) -> Unseen:
-    """What `simulate` films, without the pictures, at a tenth of the cost. Captions tell what is meant to happen.
+    """What `simulate` films, without the pictures, at a quarter of the cost. Captions tell what is meant to happen.
 
     Raises ValueError as `simulate` does.
     """
