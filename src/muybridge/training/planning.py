@@ -26,7 +26,7 @@ _OF_KINDS, _OF_SEEING = 0.3, 0.1  # weights of what a thing is, and of what is s
 
 
 class Planning(nn.Module):
-    """Mean squared error of the tracks as they are foreseen at a noise level (x-prediction, Salimans & Ho 2202.00512, §4).
+    """Mean squared error of the tracks foreseen at a noise level (x-prediction, Salimans & Ho 2202.00512, §4).
 
     Of clips that are pictures, up to `SHOWN` first latent frames are seen, with noise of up to `context_noise`; of
     worlds that nobody has rendered, where things were in some first frames is told, of half of them. The text encoder
