@@ -29,7 +29,8 @@ from muybridge.simulation import simulate
 from muybridge.storage.checkpoint import load as load_checkpoint
 from muybridge.storage.video import write_mp4
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.train import PER_SHARD, _batch, encode_clips, familiarity, first_frames, normalise, train
+from muybridge.train import encode_clips, familiarity, first_frames, normalise, train
+from muybridge.training.caching import PER_SHARD, _batch
 from muybridge.training.parallel import Group
 from muybridge.types import Carry, Condition, Trained
 

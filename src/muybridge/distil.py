@@ -34,7 +34,8 @@ from muybridge.generate import Model, save_model, to_uint8
 from muybridge.recipes.student import Exercise, Halve, Imitate, Match, Shorten, StudentRecipe
 from muybridge.sampler.sample import JUMP, Settings
 from muybridge.simulation import prompt_and_facts
-from muybridge.train import Step, cache_latents, reading, trained
+from muybridge.train import Step, reading, trained
+from muybridge.training.caching import cache_latents
 from muybridge.training.objectives import LevelSettings
 from muybridge.training.parallel import Group
 from muybridge.transformer.model import VideoTransformer

@@ -5,27 +5,23 @@ Each stage has a folder of its own and goes on where an earlier run of it stoppe
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from einops import rearrange
 from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from muybridge.conditioning.borrowed import borrowed_by, borrowing, name_of, tokens_of
 from muybridge.conditioning.familiarity import Familiarity
 from muybridge.conditioning.pretrained import PretrainedText
-from muybridge.conditioning.text import TextConfig, TextEncoder, pad
+from muybridge.conditioning.text import TextConfig, TextEncoder
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.data import sentences
@@ -34,26 +30,18 @@ from muybridge.data.material import (
     THINGS,
     Filmed,
     Material,
-    Seen,
     Shape,
     Simulated,
-    classes_of_places,
-    of_latents,
-    origin_of,
-    tracks_of,
 )
 from muybridge.data.prefetch import Prefetch
-from muybridge.data.processes import in_order, pool_of
-from muybridge.data.shards import EncodedClip, Shards, cached_clips, write_shards
+from muybridge.data.shards import Shards
 from muybridge.data.source import Source
 from muybridge.data.turns import InTurns
-from muybridge.data.worlds import HELD_OUT
 from muybridge.generate import check_shape, save_model
-from muybridge.recipes.recipe import FlowStage, Portion, Recipe
-from muybridge.sampler.sample import sample
-from muybridge.simulation import prompt_and_facts
+from muybridge.recipes.recipe import Portion, Recipe
 from muybridge.storage.checkpoint import PRETRAINED
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
+from muybridge.training.caching import cache_latents, cache_worlds
 from muybridge.training.objectives import (
     FlowMatching,
     Reader,
@@ -67,12 +55,11 @@ from muybridge.training.objectives import (
 from muybridge.training.parallel import Group, whole
 from muybridge.training.planning import Planning
 from muybridge.training.settings import TrainSettings
+from muybridge.training.sheets import samples
 from muybridge.training.trainer import Sheet, Trainer
 from muybridge.transformer.model import VideoTransformer
 from muybridge.transformer.planner import Planner, PlannerConfig
-from muybridge.types import TEMPORAL_STRIDE, Progress, Sampled, Streams, Trained, latent_frames, sizes_named
-
-T = TypeVar("T")
+from muybridge.types import Progress, Trained, sizes_named
 
 Step: TypeAlias = tuple[str, Trained | Progress]
 """What is being done, and how far it is."""
@@ -85,15 +72,6 @@ MEASURED = 64
 
 FAMILIAR, FEWEST = 1000, 100
 """Stills by which others are told to be of another kind, and how few of them are too few for that."""
-
-PER_SHARD = 256
-"""Clips a file of the latent cache; an interruption loses at most so many."""
-
-AHEAD = 64
-"""Clips that are made before they are encoded."""
-
-SAMPLED = 8
-"""Held-out prompts whose pictures are drawn now and then while the transformer learns."""
 
 
 def train(
@@ -129,7 +107,7 @@ def train(
         objective = FlowMatching(
             transformer, text, stage.levels, recogniser, stage.recognition, reader, batch_shapes(recipe)
         )
-        draw = partial(samples, recipe, stage, objective, autoencoder, vocabulary)
+        draw = partial(samples, recipe.shapes(stage.frames), recipe.sampling, objective, autoencoder, vocabulary)
         source = in_turns(recipe, folder, stage.portions, stage.training.seed, vocabulary, name)
         with Prefetch(source, min(workers, 1)) as ahead:
             yield from trained(stage.name, objective, ahead, stage.training, folder, group, about, draw)
@@ -340,26 +318,6 @@ def learn_planner(
     return planner.eval()
 
 
-def cache_worlds(
-    cache: Path, shape: Shape, worlds: int, material: Simulated, group: Group, workers: int
-) -> Iterator[Step]:
-    """Fills a cache of clips that nobody renders: where things go, and what is said of it. The other ranks wait."""
-    began = time.monotonic()
-    if group.rank == 0:
-        make = partial(_unseen, material, shape)
-        with _made(make, range(cached_clips(cache), worlds), workers) as clips:
-            for made in write_shards(cache, clips, f"{origin_of(material, shape)}, unseen", PER_SHARD):
-                yield "worlds", Progress(made, worlds, time.monotonic() - began)
-    group.largest(0.0)  # a collective: all wait for all
-
-
-def _unseen(material: Simulated, shape: Shape, number: int) -> EncodedClip:
-    clip = material.unseen(number, shape)
-    place, kind = tracks_of(clip.world, clip.position, clip.quaternion, clip.camera, shape)
-    tracks = torch.from_numpy(of_latents(place, TEMPORAL_STRIDE)), torch.from_numpy(kind)
-    return EncodedClip(None, clip.captions, shape.fps, None, *tracks)
-
-
 def first_frames(recipe: Recipe, batch: int) -> tuple[Portion, ...]:
     """First frames of stills and of clips of each length: what clips are called is not what stills are called."""
     portions = {portion.frames: portion for stage in recipe.flow for portion in stage.portions}
@@ -412,96 +370,6 @@ def encode_clips(
         yield from cache_latents(cache, name, shape, portion.clips, material, autoencoder, group, workers)
 
 
-def cache_latents(
-    cache: Path,
-    name: str,
-    shape: Shape,
-    clips: int,
-    material: Material,
-    autoencoder: VideoAutoencoder,
-    group: Group,
-    workers: int,
-) -> Iterator[Step]:
-    """Fills a cache: clips are made by processes of their own, encoded here. The other ranks wait."""
-    tracked = ", with tracks" if isinstance(material, Simulated) else ""
-    origin = f"{origin_of(material, shape)}{tracked}, by the encoder {fingerprint(autoencoder.encoder)}"
-    began = time.monotonic()
-    if group.rank == 0:
-        with _made(partial(material.clip, shape=shape), range(cached_clips(cache), clips), workers) as seen:
-            encoded = _encode(autoencoder, seen, batch=_batch(shape.frames), device=group.device)
-            for made in write_shards(cache, encoded, origin, PER_SHARD):
-                yield f"encoding {name}", Progress(made, clips, time.monotonic() - began)
-    group.largest(0.0)  # a collective: all wait for all
-
-
-def _batch(frames: int) -> int:
-    """Clips that are encoded at once. It divides a shard, so who goes on after one encodes the same batches."""
-    return 1 << max(1, 64 // frames).bit_length() - 1
-
-
-def fingerprint(network: nn.Module) -> str:
-    """Twelve hexadecimal digits that tell a network's weights from any others."""
-    digest = hashlib.sha256()
-    for parameter in network.parameters():
-        digest.update(parameter.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
-@contextmanager
-def _made(make: Callable[[int], T], numbers: range, workers: int) -> Iterator[Iterator[T]]:
-    """What is made of the numbers, in order, by processes of their own."""
-    if not (workers and numbers):
-        yield map(make, numbers)
-        return
-    with pool_of(min(workers, AHEAD, len(numbers)), "--workers") as pool:
-        yield in_order(pool, make, numbers, AHEAD)
-
-
-def samples(
-    recipe: Recipe,
-    stage: FlowStage,
-    objective: FlowMatching,
-    autoencoder: VideoAutoencoder,
-    vocabulary: Vocabulary,
-    step: int,
-) -> UInt8[np.ndarray, "h w 3"]:
-    """What held-out prompts have become of so far: a row of frames for each, the same prompts in every size."""
-    shapes = recipe.shapes(stage.frames)
-    clips = 2 * max(1, SAMPLED // (2 * len(shapes)))
-    rows = [_samples(recipe, shape, clips, objective, autoencoder, vocabulary) for shape in shapes]
-    widest = max(row.shape[1] for row in rows)
-    return np.concatenate([np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows])
-
-
-def _samples(
-    recipe: Recipe,
-    shape: Shape,
-    clips: int,
-    objective: FlowMatching,
-    autoencoder: VideoAutoencoder,
-    vocabulary: Vocabulary,
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Clips of one shape, two side by side."""
-    prompts = [prompt_and_facts(HELD_OUT + i)[0] for i in range(clips)]
-    device = objective.transformer.frames_in.weight.device
-    stride = recipe.autoencoder.spatial_stride
-    size = (latent_frames(shape.frames), recipe.autoencoder.channels, shape.height // stride, shape.width // stride)
-    known = torch.zeros(len(prompts), *size, device=device)
-    nothing = torch.zeros(known.shape[:2], dtype=torch.bool, device=device)
-    fps = known.new_full((len(prompts),), recipe.fps)
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-        text = objective.text(pad([vocabulary.ids(prompt) for prompt in prompts]).to(device))
-        negative = objective.text(pad([[]] * clips).to(device))
-        streams, without = Streams(text, None, known, nothing, fps), Streams(negative, None, known, nothing, fps)
-        settings = replace(recipe.sampling, steps=min(recipe.sampling.steps, 16), preview_every=0)
-        *_, last = sample(objective.transformer, streams, without, settings, range(clips))
-        assert isinstance(last, Sampled), last
-        video, _ = autoencoder.to(device).decode(last.latent.frames)
-    shown = np.unique(np.linspace(0, shape.frames - 1, 6).round().astype(int))
-    frames = ((video[:, shown].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    return rearrange(frames, "(r n) t c h w -> (n h) (r t w) c", r=2).cpu().numpy()
-
-
 def trained(
     name: str,
     objective: nn.Module,
@@ -534,29 +402,3 @@ def trained(
 def weights(module: nn.Module) -> dict[str, Tensor]:
     """A copy of what a module's state holds, each tensor in one piece. Collective where it is sharded."""
     return {name: whole(tensor).clone() for name, tensor in module.state_dict().items()}
-
-
-def _encode(
-    autoencoder: VideoAutoencoder, clips: Iterator[Seen], batch: int, device: torch.device
-) -> Iterator[EncodedClip]:
-    """The latents of clips, `batch` of them at a time."""
-    autoencoder.to(device)
-    while some := list(islice(clips, batch)):
-        video = torch.from_numpy(np.stack([seen.rgb for seen in some])).to(device)
-        pixels = to_pixels(rearrange(video, "b t h w c -> b t c h w"))
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-            latents, _ = autoencoder.encode(pixels)
-        for seen, latent in zip(some, latents.half().cpu(), strict=True):
-            told = _told(seen, autoencoder.config.spatial_stride)
-            yield EncodedClip(latent, seen.captions, seen.fps, **told)
-
-
-def _told(seen: Seen, stride: int) -> dict[str, Tensor]:
-    """What is known of a clip beside its pictures and words, as the cache keeps it."""
-    found = {}
-    if seen.classes is not None:
-        found["classes"] = torch.from_numpy(classes_of_places(seen.classes, TEMPORAL_STRIDE, stride))
-    if seen.place is not None and seen.kind is not None:
-        found["place"] = torch.from_numpy(of_latents(seen.place, TEMPORAL_STRIDE))
-        found["kind"] = torch.from_numpy(seen.kind)
-    return found
