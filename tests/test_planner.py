@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor
 
 import muybridge
 from muybridge.sampler import Settings
-from muybridge.sampler.plan import plan
+from muybridge.sampler.plan import Plans, plan
 from muybridge.training.planning import Planning
 from muybridge.transformer.model import places
 from muybridge.transformer.planner import Planner, PlannerConfig, told, written
@@ -123,6 +124,22 @@ def test_a_long_clip_is_planned_window_by_window(planner: Planner) -> None:
     assert first.place.shape[1] == FRAMES
 
 
+def test_a_stream_s_plan_goes_on_from_window_to_window(planner: Planner) -> None:
+    plans, given = Plans(planner), streams(1, known=1)
+    first = plans.window(given, 3, seed=1)
+    torch.testing.assert_close(first.place, plan(planner, given, FRAMES, 3, [1]).place)
+    later = replace(given, known=given.known + 1, is_known=(torch.arange(FRAMES) < 3)[None])  # the pictures are others
+    second = plans.window(later, 3, seed=2)
+    torch.testing.assert_close(second.place[:, :1], first.place[:, :1])
+    torch.testing.assert_close(second.place[:, 1:3], first.place[:, -2:])
+    assert not torch.allclose(second.place[:, 3:], first.place[:, 3:])
+    other_words = replace(later, text=later.text + 1)
+    fresh = Plans(planner).window(other_words, 3, seed=3)
+    torch.testing.assert_close(plans.window(other_words, 3, seed=3).place, fresh.place)
+    moved = replace(other_words, known=other_words.known.flip(-1))
+    assert not torch.allclose(Plans(planner).window(moved, 3, seed=3).place, fresh.place)
+
+
 def lesson(clips: int = 8, seen: bool = True) -> Batch:
     some = tracks(clips)
     generator = torch.Generator().manual_seed(1)
@@ -167,6 +184,25 @@ def test_a_clip_s_share_of_the_loss_does_not_depend_on_its_batch() -> None:
             for part in (slice(0, 2), slice(2, 4))
         ]
     assert sum(halves) / 2 == pytest.approx(whole, rel=1e-5)
+
+
+def test_a_stream_follows_one_plan(planning_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = muybridge.load(planning_model, dtype=torch.float32)
+    told_of, tell = [], model.transformer.tell
+
+    def hears(tracks: Tracks, known: Tensor) -> Tensor | None:
+        told_of.append(tracks.place)
+        return tell(tracks, known)
+
+    monkeypatch.setattr(model.transformer, "tell", hears)
+    stream = model.stream(Condition("a red ball", height=32, width=48), seed=1)
+    for _ in range(6):
+        next(stream)
+    windows = [place for place in told_of if place.shape[1] == model._frames]
+    assert len(windows) >= 3
+    for before, after in pairwise(windows):
+        torch.testing.assert_close(after[:, 0], before[:, 0])
+        torch.testing.assert_close(after[:, 1], before[:, -1])
 
 
 @pytest.fixture(scope="module")

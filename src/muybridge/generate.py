@@ -19,7 +19,7 @@ from muybridge.conditioning.text import pad
 from muybridge.engines.engine import Engine
 from muybridge.sampler.ahead import ahead
 from muybridge.sampler.drafts import begun, drafted
-from muybridge.sampler.plan import plan
+from muybridge.sampler.plan import Plans, plan
 from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
 from muybridge.sampler.stream import check_streamed, stream
 from muybridge.sampler.tries import tried
@@ -283,6 +283,7 @@ class Stream:
         streams = model.encode([self.condition])
         self._fps, known = streams.fps, streams.known[:, : int(streams.is_known.sum())]
         self._carry: Carry | None = None
+        self._plans = None if model.planner is None else Plans(model.planner)
         if model.transformer.config.causal:
             self._words = self._read(condition.prompt)
             latents = self._frames(known, seed)
@@ -363,7 +364,12 @@ class Stream:
         guided = settings.guidance != 1
         streams, negative = self.model.streams(replace(self.condition, prefix=None, frames=length), guided=guided)
         unwanted = None if negative is None else begun(negative, shown)
-        *_, last = self.model.steps(begun(streams, shown), unwanted, settings, [seed])
+        streams = begun(streams, shown)
+        if self._plans is not None and settings.plan_steps and shown.shape[1]:
+            with self.model._precision():
+                tracks = self._plans.window(streams, settings.plan_steps, seed)
+                streams = replace(streams, told=self.model.transformer.tell(tracks, streams.known))
+        *_, last = self.model.steps(streams, unwanted, settings, [seed])
         assert isinstance(last, Sampled), last
         return last.latent.frames
 

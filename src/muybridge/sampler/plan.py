@@ -31,20 +31,71 @@ def plan(planner: Planner, streams: Streams, window: int, steps: int, seeds: Seq
             for so long; of longer ones a window after the other, each from where things were in the second half of
             the one before
     """
-    frames, config = streams.is_known.shape[1], planner.config
-    length = max(frames, window) + window  # the last window is as long as the others, and cut off
-    drawn = [torch.randn(length, config.things, config.numbers, generator=_generator(s)) for s in seeds]
-    noise = torch.stack(drawn).to(streams.known.device)
-    more = max(0, window - frames)
-    known = F.pad(streams.known, (0,) * 6 + (0, more))[:, :window]
-    first = replace(streams, known=known, is_known=F.pad(streams.is_known, (0, more))[:, :window])
-    unseen = replace(first, known=known[..., :1, :1], is_known=torch.zeros_like(first.is_known))
-    planned = _window(planner, noise[:, :window], noise[:, :0], first, steps)
+    frames = streams.is_known.shape[1]
+    noise = _noise(planner, max(frames, window) + window, streams, seeds)  # the last window is whole, and cut off
+    planned = _first(planner, noise[:, :window], streams, steps)
     while planned.shape[1] < frames:
         before, begin = planned[:, -(window // 2) :], planned.shape[1]
         rest = noise[:, begin : begin + window - before.shape[1]]
-        planned = torch.cat([planned, _window(planner, rest, before, unseen, steps)], dim=1)
-    return told(planned[:, :frames], config)
+        planned = torch.cat([planned, _window(planner, rest, before, _unseen(streams, window), steps)], dim=1)
+    return told(planned[:, :frames], planner.config)
+
+
+class Plans:
+    """The plans of a stream's windows: each goes on from the one before, so what is hidden meanwhile is not forgotten.
+
+    A window's frames are the stream's first, some that were made before, and new ones (see `windows`). Where its words
+    are others than those of the window before, what was foreseen no longer holds, and the pictures tell what is there.
+    """
+
+    def __init__(self, planner: Planner) -> None:
+        self.planner = planner
+        self._planned: tuple[Tensor, Float[Tensor, "1 t k f"]] | None = None
+
+    @torch.inference_mode()
+    def window(self, streams: Streams, steps: int, seed: int) -> Tracks:
+        """Where things are in a window; `streams`: one clip with its known frames."""
+        length, known = streams.is_known.shape[1], int(streams.is_known.sum())
+        noise = _noise(self.planner, length, streams, [seed])
+        if known <= 1:
+            planned = _first(self.planner, noise, streams, steps)
+        elif self._planned is not None and torch.equal(self._planned[0], streams.text):
+            before = self._planned[1]
+            first, recent = before[:, :1], before[:, 1 - known :]
+            rest = _window(self.planner, noise[:, known:], recent, _unseen(streams, length - 1), steps)
+            planned = torch.cat([first, recent, rest], dim=1)
+        else:  # the first frame may be of long ago: only those after it follow each other
+            first = _first(self.planner, noise, _cut(streams, 0, 1), steps)[:, :1]
+            planned = torch.cat([first, _first(self.planner, noise[:, 1:], _cut(streams, 1, known), steps)], dim=1)
+        self._planned = streams.text, planned
+        return told(planned, self.planner.config)
+
+
+def _first(planner: Planner, noise: Float[Tensor, "b n k f"], streams: Streams, steps: int) -> Float[Tensor, "b n k f"]:
+    """The tracks, as numbers, of as many frames as there is noise for, from the pictures of those that are known."""
+    length = noise.shape[1]
+    more = max(0, length - streams.is_known.shape[1])
+    known = F.pad(streams.known, (0,) * 6 + (0, more))[:, :length]
+    seen = replace(streams, known=known, is_known=F.pad(streams.is_known, (0, more))[:, :length])
+    return _window(planner, noise, noise[:, :0], seen, steps)
+
+
+def _unseen(streams: Streams, length: int) -> Streams:
+    """The words and the speed, and no pictures: of so many frames."""
+    known = streams.known[:, :1, :, :1, :1].expand(-1, length, -1, -1, -1)
+    is_known = torch.zeros(known.shape[:2], dtype=torch.bool, device=known.device)
+    return replace(streams, known=known, is_known=is_known)
+
+
+def _cut(streams: Streams, begin: int, end: int) -> Streams:
+    """Frames `begin` to `end` as if they were a clip's first ones."""
+    return replace(streams, known=streams.known[:, begin:end], is_known=streams.is_known[:, begin:end])
+
+
+def _noise(planner: Planner, length: int, streams: Streams, seeds: Sequence[int]) -> Float[Tensor, "b n k f"]:
+    config = planner.config
+    drawn = [torch.randn(length, config.things, config.numbers, generator=_generator(seed)) for seed in seeds]
+    return torch.stack(drawn).to(streams.known.device)
 
 
 def _window(
