@@ -63,7 +63,7 @@ VERBS = {
     "finetune": "model data folder steps rank lr size frames batch device",
     "generate": "prompt output image seconds size fps seed steps guidance solver variants model negative overwrite "
     "shift guidance_low guidance_high rescale context_noise drafts draft_steps plan_steps tries stream watermark "
-    "sign disclose key last_image video strength mask control camera lora dtype allow_pickle engine fast base "
+    "sign disclose key last_image video strength mask control camera move lora dtype allow_pickle engine fast base "
     "precision cache",
     "inspect": "clip",
     "lab": "model folder port open serve",

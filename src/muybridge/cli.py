@@ -86,6 +86,7 @@ def generate(
     mask: Path | None = None,
     control: Path | None = None,
     camera: Path | None = None,
+    move: Annotated[tuple[str, ...], UseAppendAction] = (),
     lora: Annotated[tuple[str, ...], UseAppendAction] = (),
     dtype: str | None = None,
     allow_pickle: bool = False,
@@ -141,6 +142,8 @@ def generate(
         mask: A still that is white where the video is made anew; the rest is kept.
         control: A clip of depth, edges or poses to keep to, as the model learnt to read them.
         camera: JSON with a camera pose for each frame.
+        move: Where a thing goes, 'red ball: 0.2,0.5 0.8,0.5': x,y of its middle, 0 to 1 from the upper left corner,
+            evenly spaced in time. More than one may be given; the prompt names the thing as well.
         lora: A LoRA for the model, FILE or FILE:SCALE; more than one may be given.
         dtype: float32, bfloat16 or float16; by default what this machine does best. For models of others, too.
         allow_pickle: Open pickled weights. They can run any program: only for files whose makers you trust.
@@ -186,7 +189,7 @@ def generate(
             sign,
             disclose,
             key,
-            Given(last_image, video, strength, mask, control, camera, lora, dtype, base or None, precision),
+            Given(last_image, video, strength, mask, control, camera, move, lora, dtype, base or None, precision),
             Opening(dtype, allow_pickle, lora, base, precision, cache),
             engine,
             fast,

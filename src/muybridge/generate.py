@@ -16,6 +16,7 @@ import muybridge
 from muybridge.backends.tuning import PLAIN, TUNED, Tuning
 from muybridge.conditioning.familiarity import doubts
 from muybridge.conditioning.text import pad
+from muybridge.data.moves import course_of
 from muybridge.engines.engine import Engine
 from muybridge.sampler.ahead import ahead
 from muybridge.sampler.drafts import begun, drafted
@@ -102,6 +103,8 @@ class Model:
         self.transformer = networks.transformer.to(device)
         self.witness = None if networks.witness is None else networks.witness.to(device)
         self.planner = None if networks.planner is None else networks.planner.to(device)
+        if self.planner is not None:
+            self.takes = self.takes | {"moves"}
 
     def generate(
         self,
@@ -128,6 +131,8 @@ class Model:
     def sample(self, condition: Condition, seeds: Sequence[int], settings: Settings) -> Iterator[Event]:
         """The sampler's events, the last of which holds the finished latent. Stop iterating to cancel."""
         self.check(condition)
+        if condition.moves and not settings.plan_steps:
+            raise ValueError("plan_steps is 0, but where things go is a matter of the plan: take 1 or more")
         yield from self.steps(*self.streams(condition, len(seeds), settings.guidance != 1), settings, seeds)
 
     def streams(self, condition: Condition, clips: int = 1, guided: bool = True) -> tuple[Streams, Streams | None]:
@@ -174,8 +179,12 @@ class Model:
                 known[i, : given.shape[1]], is_known[i, : given.shape[1]] = given[0].float().cpu(), True
         ids = pad([self.vocabulary.ids(condition.prompt) for condition in conditions])
         fps = torch.tensor([condition.fps for condition in conditions])
-        text = self.text(ids.to(self.device))
-        return Streams(text, None, known.to(self.device), is_known.to(self.device), fps.to(self.device))
+        text, course = self.text(ids.to(self.device)), None
+        if self.planner is not None and first.moves:
+            ways = [course_of(one.moves, one.frames, self.planner.config.things - 1) for one in conditions]
+            course = torch.stack(ways).to(self.device)
+        known, is_known, fps = (x.to(self.device) for x in (known, is_known, fps))
+        return Streams(text, None, known, is_known, fps, course=course)
 
     @torch.inference_mode()
     def decode(self, latent: Latent) -> Video:
@@ -195,6 +204,8 @@ class Model:
         check_shape(condition.frames, condition.width, condition.height, side)
         if not 1 <= condition.fps <= 120:
             raise ValueError(f"fps is {condition.fps:g}: take 1 to 120")
+        if self.planner is not None:
+            course_of(condition.moves, 1, self.planner.config.things - 1)
         if condition.prefix is not None:
             given = tuple(condition.prefix.shape)
             wanted = (3, condition.height, condition.width)
@@ -279,6 +290,8 @@ class Stream:
         given = 1 if condition.prefix is None else max(1, len(condition.prefix))
         self.model, self.condition = model, replace(condition, frames=given)
         model.check(self.condition)
+        if condition.moves:
+            raise ValueError("a stream has no end by which a move could be told: make a clip")
         self.settings = settings
         streams = model.encode([self.condition])
         self._fps, known = streams.fps, streams.known[:, : int(streams.is_known.sum())]

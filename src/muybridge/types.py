@@ -72,6 +72,19 @@ class Latent:
 
 
 @dataclass(frozen=True)
+class Move:
+    """Where a thing goes in the picture: motion that is drawn and not said.
+
+    thing   what it is called; its colour tells which is meant ("red ball")
+    points  x and y of its middle, as shares of the picture (x to the right, y down), evenly spaced in time from the
+            first frame to the last; in between it goes straight on. Of one point: it stays there
+    """
+
+    thing: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
 class Condition:
     """A task, in the words of a user: what is known of one clip. Whatever is not known will be made.
 
@@ -89,6 +102,7 @@ class Condition:
     control   pictures of the structure to keep (depth, edges, poses), as the model at hand learnt to read them
     camera    a pose for each frame, camera to world; x right, y down, z forward
     intrinsics  of that camera: fx, fy, cx, cy in pixels
+    moves     where things go that somebody wants to go somewhere
     """
 
     prompt: str = ""
@@ -105,6 +119,7 @@ class Condition:
     control: Float[Tensor, "_ 3 h w"] | None = None
     camera: Float[Tensor, "_ 4 4"] | None = None
     intrinsics: Float[Tensor, " 4"] | None = None
+    moves: tuple[Move, ...] = ()
 
     @property
     def given(self) -> frozenset[str]:
@@ -119,6 +134,7 @@ class Condition:
             "mask": self.mask is not None,
             "control": self.control is not None,
             "camera": self.camera is not None,
+            "moves": bool(self.moves),
         }
         return frozenset(name for name, is_given in known.items() if is_given)
 
@@ -134,6 +150,7 @@ GIVEN: Mapping[str, str] = MappingProxyType(
         "mask": "a mask of what to make anew",
         "control": "a control video",
         "camera": "a camera path",
+        "moves": "where a thing goes",
     }
 )
 """What a Condition may hold, for people; a model takes some of it."""
@@ -176,6 +193,7 @@ class Streams:
     fps        playing speed of each clip
     when       which latent frames these are, counted from the first; None where they are all from the first on
     told       what each token of the frames is told of where things are (`VideoTransformer.tell`); None: nothing
+    course     x and y that things shall have at the pixel frames of `Tracks.place`; NaN where a planner is free
     """
 
     text: Float[Tensor, "b n d"]
@@ -185,6 +203,7 @@ class Streams:
     fps: Float[Tensor, " b"]
     when: Int[Tensor, "b t"] | None = None
     told: Float[Tensor, "b t s e"] | None = None
+    course: Float[Tensor, "b t p k 2"] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from muybridge.data.moves import move_of
 from muybridge.storage.stills import fit, read_still
 from muybridge.storage.video import read_mp4
 from muybridge.types import Condition
@@ -27,6 +28,7 @@ class Given:
     mask: Path | None = None
     control: Path | None = None
     camera: Path | None = None
+    move: tuple[str, ...] = ()
     lora: tuple[str, ...] = ()
     dtype: str | None = None
     base: str | None = None
@@ -40,11 +42,10 @@ class Given:
 
     def options(self) -> str:
         """The words that say the same again, as Provenance keeps them."""
-        said = {name: value for name, value in asdict(self).items() if value is not None and name != "lora"}
-        pairs = [*((name.replace("_", "-"), str(value)) for name, value in said.items())]
-        words = [
-            word for name, value in [*pairs, *(("lora", one) for one in self.lora)] for word in (f"--{name}", value)
-        ]
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        several = [(name, one) for name in ("move", "lora") for one in said.pop(name)]
+        pairs = [*((name.replace("_", "-"), str(value)) for name, value in said.items()), *several]
+        words = [word for name, value in pairs for word in (f"--{name}", value)]
         return json.dumps(words) if words else ""
 
 
@@ -66,6 +67,8 @@ def filled(condition: Condition, given: Given) -> Condition:
         found["mask"] = white[None].expand(condition.frames, -1, -1)
     if given.control is not None:
         found["control"] = _frames(given.control, condition)
+    if given.move:
+        found["moves"] = tuple(move_of(one) for one in given.move)
     if given.camera is not None:
         found |= _camera(given.camera, condition.frames)
     return replace(condition, **found)

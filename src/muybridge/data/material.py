@@ -222,9 +222,9 @@ def tracks_of(
     return place, kind
 
 
-def of_latents(place: Float32[np.ndarray, "t k 5"], temporal_stride: int) -> Float32[np.ndarray, "l p k 5"]:
+def of_latents(place: Float32[np.ndarray, "t k e"], temporal_stride: int) -> Float32[np.ndarray, "l p k e"]:
     """What a track of pixel frames tells of each latent frame: of as many as that stands for, of the first the same."""
-    first: Float32[np.ndarray, "l p k 5"] = np.repeat(place[None, :1], temporal_stride, axis=1)
+    first: Float32[np.ndarray, "l p k e"] = np.repeat(place[None, :1], temporal_stride, axis=1)
     return np.concatenate([first, rearrange(place[1:], "(l p) k e -> l p k e", p=temporal_stride)])
 
 

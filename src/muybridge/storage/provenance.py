@@ -118,6 +118,8 @@ def _fingerprints(condition: Condition) -> str:
     }
     if condition.video is not None:
         found["strength"] = condition.strength
+    if condition.moves:
+        found["moves"] = hashlib.sha256(repr(condition.moves).encode()).hexdigest()
     return json.dumps(found, sort_keys=True) if found else ""
 
 

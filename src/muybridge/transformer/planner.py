@@ -160,3 +160,12 @@ def told(numbers: Float[Tensor, "b t k f"], config: PlannerConfig) -> Tracks:
     place = torch.cat([place[..., :2], place[..., 2:].exp()], dim=-1)
     colour, shape, there = torch.split(numbers[..., _MOVING:].float().mean(dim=1), [*config.kinds, 1], dim=-1)
     return Tracks(place, torch.stack([colour.argmax(-1), shape.argmax(-1)], dim=-1), there[..., 0] > 0)
+
+
+def held(course: Float[Tensor, "b t p k 2"], config: PlannerConfig) -> Float[Tensor, "b t k f"]:
+    """What a course says of the numbers, NaN where it says nothing: where a thing is, and that it is there at all."""
+    place = course.new_full((*course.shape[:-1], 5), torch.nan)
+    place[..., :2] = (course - course.new_tensor(_MIDDLE[:2])) / course.new_tensor(_SPREAD[:2])
+    what = course.new_full((*course.shape[:2], course.shape[3], sum(config.kinds) + 1), torch.nan)
+    what[..., -1] = torch.where(course.isnan().any(dim=-1).any(dim=2), torch.nan, 1.0)
+    return torch.cat([rearrange(place, "b t p k e -> b t k (p e)"), what], dim=-1)
