@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_checkpoint import build_planning_model
+from tiny_checkpoint import build_planning_model, build_tiny_model
 from tiny_models import TEXT, TRANSFORMER, drawn, text_encoder
 from torch import Tensor
 
 import muybridge
+from muybridge.conditioning.witness import WitnessConfig
 from muybridge.sampler import Settings
 from muybridge.sampler.plan import Plans, plan
 from muybridge.training.planning import Planning
 from muybridge.transformer.model import places
-from muybridge.transformer.planner import Planner, PlannerConfig, told, written
+from muybridge.transformer.planner import Planner, PlannerConfig, held, told, written
 from muybridge.types import Batch, Condition, Streams, Tracks
 
 KINDS = (4, 3)  # three colours and none; a shape, walls and ramps
@@ -140,6 +141,33 @@ def test_a_stream_s_plan_goes_on_from_window_to_window(planner: Planner) -> None
     assert not torch.allclose(Plans(planner).window(moved, 3, seed=3).place, fresh.place)
 
 
+def test_what_words_name_is_held() -> None:
+    """Of clips of which it is known what they show: all of each thing is certain but where it is."""
+    config = PlannerConfig(TRANSFORMER.channels, TEXT.width, (4, 3), things=4, width=32, layers=1, heads=2, eye=8)
+    course = torch.full((3, FRAMES, 4, 4, 2), torch.nan)
+    course[:, :, :, 1] = 0.25
+    asked = torch.zeros(3, 6, dtype=torch.bool)  # three colours of two shapes
+    asked[0, [1, 4]] = True  # the first colour has the second shape, the third the first; nothing has the second
+    asked[1, [0, 1]] = True  # two of one colour
+    numbers = held(course, asked, config)
+    place = torch.zeros(1, FRAMES, 4, 4, 5)
+    kind = torch.tensor([[[0, 1], [0, 0], [2, 0], [0, 0]]])
+    there = torch.tensor([[True, False, True, False]])
+    wanted = written(Tracks(place, kind, there), config)[0]
+    moving = 5 * 4
+    for thing, certain in enumerate((slice(moving, None), None, slice(moving, None), None)):
+        says = ~numbers[0, :, thing].isnan()
+        if certain is not None:
+            torch.testing.assert_close(numbers[0, :, thing, certain], wanted[:, thing, certain])
+            assert not says[:, :moving].any()
+    assert numbers[0, :, 3].isnan().all(), "what has no colour is free"
+    assert (numbers[0, :, 1, -1] == 1).all(), "what goes somewhere is there, whatever words say"
+    assert numbers[1, :, 0].isnan().all(), "which of two has the place is free"
+    absent = written(Tracks(place, kind, torch.zeros(1, 4, dtype=torch.bool)), config)[0]
+    torch.testing.assert_close(numbers[1, :, 2], absent[:, 2])
+    assert numbers[2, :, [0, 2, 3]].isnan().all(), "where nothing is asked, nobody knows"
+
+
 def lesson(clips: int = 8, seen: bool = True) -> Batch:
     some = tracks(clips)
     generator = torch.Generator().manual_seed(1)
@@ -240,3 +268,26 @@ def test_the_planner_comes_back_from_disk(planning_model: Path, tmp_path: Path) 
 def test_steps_of_a_plan_are_not_negative() -> None:
     with pytest.raises(ValueError, match="plan_steps is -1"):
         Settings(plan_steps=-1)
+
+
+def test_what_the_witness_reads_is_foreseen(tmp_path: Path) -> None:
+    plans = PlannerConfig(channels=4, text_width=16, kinds=(9, 5), things=9, width=32, layers=1, heads=2, eye=8)
+    looks = WitnessConfig(channels=4, text_width=16, colours=8, shapes=3, objects=3, width=8, blocks=1)
+    frames = replace(TRANSFORMER, anchored=True, tracked=plans.kinds)
+    sampling = Settings(steps=1, guidance=1.0, drafts=1, draft_steps=1, plan_steps=2)
+    folder = build_tiny_model(tmp_path / "model", None, frames, sampling, looks, plans)
+    model = muybridge.load(folder, dtype=torch.float32)
+    assert model.planner is not None
+    assert model.witness is not None
+    condition = Condition("a red ball", frames=9, height=32, width=48)
+    with torch.no_grad():
+        model.witness.colour.bias[3] += 9  # it reads one colour whatever is said
+        model.witness.shape.bias[1] += 9
+        streams, _ = model.streams(condition)
+        found = plan(model.planner, streams, 3, 2, [4])
+        assert found.is_there[0, :8].tolist() == [n == 3 for n in range(8)]
+        assert found.kind[0, 3].tolist() == [3, 1]
+        seen, _ = model.streams(replace(condition, prefix=torch.zeros(1, 3, 32, 48)))
+    assert seen.held is not None
+    assert seen.held.isnan().all(), "a picture may show what words do not name"
+    assert torch.isfinite(model.generate(condition, 4)[0].video.frames).all()

@@ -33,6 +33,7 @@ from muybridge.storage.stills import contact_sheet
 from muybridge.storage.stills import to_uint8 as to_uint8
 from muybridge.storage.video import write_mp4
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
+from muybridge.transformer.planner import held
 from muybridge.transformer.streaming import Words, advance, read
 from muybridge.types import (
     GIVEN,
@@ -179,12 +180,9 @@ class Model:
                 known[i, : given.shape[1]], is_known[i, : given.shape[1]] = given[0].float().cpu(), True
         ids = pad([self.vocabulary.ids(condition.prompt) for condition in conditions])
         fps = torch.tensor([condition.fps for condition in conditions])
-        text, course = self.text(ids.to(self.device)), None
-        if self.planner is not None and first.moves:
-            ways = [course_of(one.moves, one.frames, self.planner.config.things - 1) for one in conditions]
-            course = torch.stack(ways).to(self.device)
+        text = self.text(ids.to(self.device))
         known, is_known, fps = (x.to(self.device) for x in (known, is_known, fps))
-        return Streams(text, None, known, is_known, fps, course=course)
+        return Streams(text, None, known, is_known, fps, held=self._held(conditions, text))
 
     @torch.inference_mode()
     def decode(self, latent: Latent) -> Video:
@@ -251,6 +249,17 @@ class Model:
             tracks = plan(self.planner, streams, self._frames, settings.plan_steps, seeds)
             streams = replace(streams, told=self.transformer.tell(tracks, streams.known))
         yield from sample(self._denoise, streams, negative, settings, seeds)
+
+    def _held(self, conditions: Sequence[Condition], text: Float[Tensor, "b n d"]) -> Float[Tensor, "b t k f"] | None:
+        """What is certain of the plans of such clips: moves, and if no picture shows what is there, what words name."""
+        if self.planner is None:
+            return None
+        config, asked = self.planner.config, None
+        course = torch.stack([course_of(one.moves, one.frames, config.things - 1) for one in conditions])
+        if self.witness is not None and self.witness.config.colours == config.things - 1:
+            unseen = torch.tensor([one.prefix is None for one in conditions], device=self.device)
+            asked = self.witness.asked(text) & unseen[:, None]
+        return held(course.to(self.device), asked, config)
 
     @property
     def _frames(self) -> int:
@@ -378,6 +387,8 @@ class Stream:
         streams, negative = self.model.streams(replace(self.condition, prefix=None, frames=length), guided=guided)
         unwanted = None if negative is None else begun(negative, shown)
         streams = begun(streams, shown)
+        if self.condition.prefix is not None:  # its words need not name all that is seen
+            streams = replace(streams, held=None)
         if self._plans is not None and settings.plan_steps and shown.shape[1]:
             with self.model._precision():
                 tracks = self._plans.window(streams, settings.plan_steps, seed)

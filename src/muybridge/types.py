@@ -193,7 +193,7 @@ class Streams:
     fps        playing speed of each clip
     when       which latent frames these are, counted from the first; None where they are all from the first on
     told       what each token of the frames is told of where things are (`VideoTransformer.tell`); None: nothing
-    course     x and y that things shall have at the pixel frames of `Tracks.place`; NaN where a planner is free
+    held       what is certain of a plan's numbers before it is made (`planner.held`); NaN where the planner is free
     """
 
     text: Float[Tensor, "b n d"]
@@ -203,7 +203,7 @@ class Streams:
     fps: Float[Tensor, " b"]
     when: Int[Tensor, "b t"] | None = None
     told: Float[Tensor, "b t s e"] | None = None
-    course: Float[Tensor, "b t p k 2"] | None = None
+    held: Float[Tensor, "b t k f"] | None = None
 
 
 @dataclass(frozen=True)

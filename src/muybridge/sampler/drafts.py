@@ -101,8 +101,8 @@ def still(streams: Streams, clip: int) -> Streams:
     """The first frame of one clip, alone."""
     one = some(streams, [clip])
     told = None if one.told is None else one.told[:, :1]
-    course = None if one.course is None else one.course[:, :1]
-    return replace(one, known=one.known[:, :1], is_known=one.is_known[:, :1], told=told, course=course)
+    held = None if one.held is None else one.held[:, :1]
+    return replace(one, known=one.known[:, :1], is_known=one.is_known[:, :1], told=told, held=held)
 
 
 def begun(streams: Streams, first: Float[Tensor, "b k c h w"]) -> Streams:

@@ -13,7 +13,7 @@ from torch import Tensor
 from muybridge.flow.paths import expand_level
 from muybridge.flow.schedules import hold_levels, time_grid
 from muybridge.flow.solvers import euler
-from muybridge.transformer.planner import Planner, held, told
+from muybridge.transformer.planner import Planner, told
 from muybridge.types import Streams, Tracks
 
 _SHIFT = 2.0
@@ -31,7 +31,7 @@ def plan(planner: Planner, streams: Streams, window: int, steps: int, seeds: Seq
             for so long; of longer ones a window after the other, each from where things were in the second half of
             the one before
 
-    What `streams.course` says of where things are is so, and the rest follows from it as far as the planner knows:
+    What `streams.held` says of where and what things are is so, and the rest follows as far as the planner knows:
     numbers that are known stay on their straight way from noise (as Lugmayr et al. 2201.09865 fill in pictures).
     """
     frames = streams.is_known.shape[1]
@@ -81,28 +81,29 @@ def _first(planner: Planner, noise: Float[Tensor, "b n k f"], streams: Streams, 
     more = max(0, length - streams.is_known.shape[1])
     known = F.pad(streams.known, (0,) * 6 + (0, more))[:, :length]
     is_known = F.pad(streams.is_known, (0, more))[:, :length]
-    seen = replace(streams, known=known, is_known=is_known, course=_course(streams, 0, length))
+    seen = replace(streams, known=known, is_known=is_known, held=_held(streams, 0, length))
     return _window(planner, noise, noise[:, :0], seen, steps)
 
 
 def _unseen(streams: Streams, length: int, begin: int = 0) -> Streams:
-    """The words, the speed and the course, and no pictures: of so many frames from `begin` on."""
+    """The words, the speed and what is certain, and no pictures: of so many frames from `begin` on."""
     known = streams.known[:, :1, :, :1, :1].expand(-1, length, -1, -1, -1)
     is_known = torch.zeros(known.shape[:2], dtype=torch.bool, device=known.device)
-    return replace(streams, known=known, is_known=is_known, course=_course(streams, begin, length))
+    return replace(streams, known=known, is_known=is_known, held=_held(streams, begin, length))
 
 
-def _course(streams: Streams, begin: int, length: int) -> Float[Tensor, "b t p k 2"] | None:
-    """That of so many frames from `begin` on; where it has ended, all are free."""
-    if streams.course is None:
+def _held(streams: Streams, begin: int, length: int) -> Float[Tensor, "b t k f"] | None:
+    """What is certain of so many frames from `begin` on; beyond the clip's end nothing is."""
+    if streams.held is None:
         return None
-    cut = streams.course[:, begin : begin + length]
-    return F.pad(cut, (0,) * 6 + (0, length - cut.shape[1]), value=torch.nan)
+    cut = streams.held[:, begin : begin + length]
+    return F.pad(cut, (0,) * 4 + (0, length - cut.shape[1]), value=torch.nan)
 
 
 def _cut(streams: Streams, begin: int, end: int) -> Streams:
     """Frames `begin` to `end` as if they were a clip's first ones."""
-    return replace(streams, known=streams.known[:, begin:end], is_known=streams.is_known[:, begin:end], course=None)
+    known, is_known = streams.known[:, begin:end], streams.is_known[:, begin:end]
+    return replace(streams, known=known, is_known=is_known, held=_held(streams, begin, end - begin))
 
 
 def _noise(planner: Planner, length: int, streams: Streams, seeds: Sequence[int]) -> Float[Tensor, "b n k f"]:
@@ -123,11 +124,12 @@ def _window(
     is_told = (torch.arange(x.shape[1], device=x.device) < before.shape[1]).expand(x.shape[:2])
     grid = time_grid(steps, _SHIFT).to(x)[:, None, None].expand(-1, *x.shape[:2])
     levels = hold_levels(grid, is_told)[..., None].expand(-1, *x.shape[:3])
-    said = None if streams.course is None else held(streams.course, planner.config)
+
+    held = streams.held
 
     def velocity(x: Tensor, level: Tensor) -> Tensor:
         foreseen = planner(x, level, streams)[0].float()
-        away: Tensor = x - (foreseen if said is None else torch.where(said.isnan(), foreseen, said))
+        away: Tensor = x - (foreseen if held is None else torch.where(held.isnan(), foreseen, held))
         return away / expand_level(level.clamp_min(1e-6), x)
 
     for step in euler(velocity, x, levels):

@@ -89,8 +89,8 @@ def _each(streams: Streams, change: Callable[[Tensor], Tensor]) -> Streams:
     mask = None if streams.text_mask is None else change(streams.text_mask)
     known, is_known = change(streams.known), change(streams.is_known)
     told = None if streams.told is None else change(streams.told)
-    course = None if streams.course is None else change(streams.course)
-    return Streams(change(streams.text), mask, known, is_known, change(streams.fps), None, told, course)
+    held = None if streams.held is None else change(streams.held)
+    return Streams(change(streams.text), mask, known, is_known, change(streams.fps), None, told, held)
 
 
 def after(done: Progress, event: Progress, to_come: int = 0) -> Progress:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from einops import rearrange, repeat
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from muybridge.transformer.blocks import JointBlock
@@ -162,10 +162,32 @@ def told(numbers: Float[Tensor, "b t k f"], config: PlannerConfig) -> Tracks:
     return Tracks(place, torch.stack([colour.argmax(-1), shape.argmax(-1)], dim=-1), there[..., 0] > 0)
 
 
-def held(course: Float[Tensor, "b t p k 2"], config: PlannerConfig) -> Float[Tensor, "b t k f"]:
-    """What a course says of the numbers, NaN where it says nothing: where a thing is, and that it is there at all."""
+def held(
+    course: Float[Tensor, "b t p k 2"], asked: Bool[Tensor, "b c"] | None, config: PlannerConfig
+) -> Float[Tensor, "b t k f"]:
+    """What is certain of the numbers before they are foreseen; NaN where nothing is.
+
+    course  where things shall be, NaN where they are free. What shall be somewhere is there
+    asked   the kinds, colour * shapes + shape, of all things that shall be there; of clips without any, and of None,
+            nobody knows. Two of one colour have one place among the tracks, and what that is, is free
+    """
+    clips, frames, things = course.shape[0], course.shape[1], course.shape[3]
     place = course.new_full((*course.shape[:-1], 5), torch.nan)
-    place[..., :2] = (course - course.new_tensor(_MIDDLE[:2])) / course.new_tensor(_SPREAD[:2])
-    what = course.new_full((*course.shape[:2], course.shape[3], sum(config.kinds) + 1), torch.nan)
-    what[..., -1] = torch.where(course.isnan().any(dim=-1).any(dim=2), torch.nan, 1.0)
+    what = course.new_full((clips, things, sum(config.kinds) + 1), torch.nan)
+    if asked is not None:
+        wanted = asked.view(clips, things - 1, -1)  # of each colour its shapes; what has none comes last, and is free
+        known = asked.any(dim=1)[:, None]
+        one, none = known & (wanted.sum(dim=2) == 1), known & ~wanted.any(dim=2)
+        tracks = Tracks(
+            place.new_zeros(clips, 1, TEMPORAL_STRIDE, things - 1, 5),
+            torch.stack([torch.arange(things - 1, device=asked.device).expand(clips, -1), wanted.int().argmax(2)], -1),
+            one,
+        )
+        what[:, :-1] = torch.where((one | none)[..., None], written(tracks, config)[:, 0, :, _MOVING:], what[:, :-1])
+        place[:, :, :, :-1] = torch.where(none[:, None, None, :, None], 0.0, place[:, :, :, :-1])
+    goes = ~course.isnan().any(dim=-1).any(dim=2)
+    at = (course - course.new_tensor(_MIDDLE[:2])) / course.new_tensor(_SPREAD[:2])
+    place[..., :2] = torch.where(course.isnan(), place[..., :2], at)
+    what = repeat(what, "b k f -> b t k f", t=frames).clone()
+    what[..., -1] = torch.where(goes, 1.0, what[..., -1])
     return torch.cat([rearrange(place, "b t p k e -> b t k (p e)"), what], dim=-1)
