@@ -46,7 +46,7 @@ class Options:
         stills: Held-out stills that become first frames.
         frames: Of the clips generated; by default what the model learnt from.
         steps: As in `muybridge generate`; by default the model's own.
-        solver, guidance, shift, drafts, draft_steps, tries: Likewise.
+        solver, guidance, shift, drafts, draft_steps, plan_steps, tries: Likewise.
         engine: What runs it, as in `muybridge generate`.
         folder: Keeps results clip by clip; one for each model and its settings.
         json: Where to write all figures.
@@ -63,6 +63,7 @@ class Options:
     shift: float | None = None
     drafts: int | None = None
     draft_steps: int | None = None
+    plan_steps: int | None = None
     tries: int | None = None
     engine: str = "torch"
     folder: Path | None = None
@@ -104,7 +105,7 @@ def pixels(frames: Frames) -> Tensor:
 def subject(options: Options) -> Subject:
     model = load(options.model, engine=options.engine)
     trained = model.config["trained"]
-    names = ("steps", "solver", "guidance", "shift", "drafts", "draft_steps", "tries")
+    names = ("steps", "solver", "guidance", "shift", "drafts", "draft_steps", "plan_steps", "tries")
     asked = {name: getattr(options, name) for name in names}
     settings = dataclasses.replace(model.settings, **{k: v for k, v in asked.items() if v is not None})
     frames = options.frames or trained["frames"]
