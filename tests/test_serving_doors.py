@@ -286,6 +286,7 @@ FIELDS = {
         "mask",
         "control",
         "camera",
+        "moves",
     ),
     "/muybridge/v1/batches": ("prompt", "clips", "grid", "priority", "webhook_url"),
     "/v1/videos": ("prompt", "model", "seconds", "size", "input_reference", "seed", "num_frames", "fps"),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from serving_server import TABLE, film, png
 from starlette.testclient import TestClient
+from tiny_checkpoint import build_planning_model
 
 from muybridge.serving import footage
 from muybridge.serving.app import TELL, build_app
@@ -41,6 +42,8 @@ def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Server
     home = tmp_path_factory.mktemp("footage")
     tiny_pipelines.wan_vace().save_pretrained(home / "vace")
     vace = f'[models.vace]\ncheckpoint = "{home / "vace"}"\ncredits_per_second = 3\n\n[names]\n"gen4_aleph" = "vace"\n'
+    planned = build_planning_model(home / "planned")
+    vace = f'[models.planned]\ncheckpoint = "{planned}"\ncredits_per_second = 1\n\n{vace}'
     (home / "models.toml").write_text(TABLE.format(tiny=tiny_model).replace("[names]\n", vace), encoding="utf-8")
     load_or_create(home / "signing.pem")
     settings = ServerSettings(
@@ -129,6 +132,17 @@ def test_a_video_is_made_over_by_a_model_that_can(api: TestClient, worker: Worke
     assert json.loads(said.options) == ["--video", "VIDEO.mp4", "--strength", "0.5", "--mask", "MASK.png"]
 
 
+def test_a_thing_goes_where_it_is_wished(api: TestClient, worker: Worker, tmp_path: Path) -> None:
+    wish = {"prompt": "a red ball", "moves": ["red ball: 0.2,0.5 0.8,0.5"], "frames": 9, "steps": 1, "seed": 4}
+    clip = made(api, worker, wish | {"width": 48, "height": 32})  # no model is named: the first that can
+    assert clip["model"] == "planned"
+    frames = frames_of(api, clip, tmp_path)
+    said = from_metadata(read_mp4(tmp_path / "clip.mp4").metadata)
+    assert json.loads(said.options) == ["--move", "red ball: 0.2,0.5 0.8,0.5"]
+    other = wish | {"moves": ["red ball: 0.8,0.5 0.2,0.5"], "width": 48, "height": 32}
+    assert not np.array_equal(frames, frames_of(api, made(api, worker, other), tmp_path))
+
+
 def test_last_frames_and_control_reach_the_model(api: TestClient, server: Server) -> None:
     uri = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
     sides = {"width": 48, "height": 32}
@@ -156,6 +170,9 @@ def test_last_frames_and_control_reach_the_model(api: TestClient, server: Server
             {"model": "tiny", "camera": {"camera_to_world": [[[1, 0, 0, 0]] * 4]}},
             r"path \(no model here does\)",
         ),
+        ({"model": "tiny", "moves": ["red ball: 0,0"]}, r"tiny does not take where a thing goes \(planned does\)"),
+        ({"model": "tiny", "moves": ["red ball"]}, "'red ball' is no move: write a thing and its points"),
+        ({"model": "tiny", "moves": ["ball: 0,0"]}, "'ball' cannot be moved: name a colour"),
         ({"model": "vace", "mask": "I"}, "there is none: give it"),
         ({"model": "vace", "video": "V", "strength": 0}, "more than 0"),
         ({"model": "vace", "video": "V", "seconds": 4}, "the video plays"),

@@ -63,6 +63,7 @@ class Way(NamedTuple):
 
 
 _OURS = (Way(frozenset({"prompt", "negative", "image", "opening"})),)
+_PLANNED = (Way(_OURS[0].takes | {"moves"}),)
 _ANYTHING = (Way(frozenset(GIVEN)),)
 
 
@@ -193,7 +194,8 @@ def _offer(name: str, settings: Any, path: Path) -> Offer:
     trained = config["trained"]
     size = trained["frames"], trained["height"], trained["width"]
     side = 8 * config["transformer"]["patch"]
-    return Offer(name, settings["checkpoint"], price, longest, *size, float(trained["fps"]), side, 2 * side)
+    ways = _PLANNED if "planner" in config else _OURS
+    return Offer(name, settings["checkpoint"], price, longest, *size, float(trained["fps"]), side, 2 * side, ways=ways)
 
 
 def _foreign(name: str, checkpoint: str, price: float, longest: float, family: Family, ways: tuple[Way, ...]) -> Offer:

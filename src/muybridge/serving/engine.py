@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 import muybridge
+from muybridge.data.moves import move_of
 from muybridge.generate import Model, load, to_uint8
 from muybridge.sampler.sample import Settings
 from muybridge.serving.catalogue import TESTCARD
@@ -130,6 +131,8 @@ def condition_of(order: Order, files: Files) -> Condition:
         known["mask"] = _mask(files["mask"], order)
     if "control" in files:
         known["control"] = _footage(files["control"], order, slice(order.frames))
+    if order.moves:
+        known["moves"] = tuple(move_of(move) for move in order.moves)
     if order.camera is not None:
         lens = order.camera.intrinsics
         known["camera"] = torch.tensor(order.camera.camera_to_world)

@@ -9,6 +9,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from muybridge.data.moves import course_of, move_of
+from muybridge.data.sentences import COLOURS
 from muybridge.generate import LARGEST_CLIP
 from muybridge.sampler.sample import SOLVERS
 from muybridge.serving.catalogue import Catalogue, Offer
@@ -54,6 +56,7 @@ class Wish:
     extend   a video that is carried on; `seconds` are then those that are added
     video    a video that is made over, to the degree `strength`
     control  a video of the structure to keep
+    moves    where things go, each as `data.moves.move_of` reads it
     """
 
     prompt: str = ""
@@ -73,6 +76,7 @@ class Wish:
     mask: str | None = None
     control: Footage | None = None
     camera: Camera | None = None
+    moves: tuple[str, ...] = ()
     steps: int | None = None
     guidance: float | None = None
     solver: str | None = None
@@ -90,6 +94,7 @@ class Wish:
             "mask": self.mask,
             "control": self.control,
             "camera": self.camera,
+            "moves": self.moves,
         }
         return frozenset(name for name, value in known.items() if value)
 
@@ -125,6 +130,7 @@ class Order(BaseModel):
     mask: str | None = None
     control: Footage | None = None
     camera: Camera | None = None
+    moves: tuple[str, ...] = ()
     file_size: tuple[int, int] | None = Field(default=None, description="width, height of the file, if enlarged")
     steps: int | None = None
     guidance: float | None = None
@@ -182,6 +188,7 @@ def order_of(wish: Wish, catalogue: Catalogue) -> tuple[Order, int]:
         mask=wish.mask,
         control=wish.control,
         camera=wish.camera,
+        moves=wish.moves,
         file_size=None if size in (None, (width, height)) else size,
         steps=wish.steps,
         guidance=wish.guidance,
@@ -210,6 +217,10 @@ def _check_together(wish: Wish) -> None:
         raise invalid("strength and mask say how a video is made over, and there is none: give it", "video")
     if wish.strength is not None and not 0 < wish.strength <= 1:
         raise invalid(f"strength is {wish.strength:g}: take more than 0 and at most 1", "strength")
+    try:
+        course_of([move_of(move) for move in wish.moves], 1, len(COLOURS))
+    except ValueError as error:
+        raise invalid(str(error), "moves") from error
 
 
 def _check_length(order: Order) -> None:

@@ -75,12 +75,13 @@ def provenance_of(made: Made, order: Order) -> Provenance:
         "--control": order.control and "CONTROL.mp4",
         "--camera": order.camera and "CAMERA.json",
     }
-    words = [word for name, value in options.items() if value for word in (name, value)]
-    said = replace(made.provenance, options=json.dumps(words) if words else made.provenance.options)
+    said = [(name, value) for name, value in options.items() if value] + [("--move", move) for move in order.moves]
+    words = [word for name, value in said for word in (name, value)]
+    found = replace(made.provenance, options=json.dumps(words) if words else made.provenance.options)
     if order.extend is None:
-        return said
-    given = json.loads(said.given or "{}") | {"extend": order.extend.name, "known": order.known}
-    return replace(said, given=json.dumps(given, sort_keys=True))
+        return found
+    given = json.loads(found.given or "{}") | {"extend": order.extend.name, "known": order.known}
+    return replace(found, given=json.dumps(given, sort_keys=True))
 
 
 def remove_results(store: Store, job_id: str) -> None:

@@ -46,6 +46,11 @@ class ClipWish(BaseModel):
     mask: str | None = Field(default=None, description="an image: white is made anew")
     control: str | None = Field(default=None, description="a video of depth, edges or poses to keep")
     camera: Camera | None = None
+    moves: list[Annotated[str, Field(max_length=400)]] = Field(
+        default_factory=list,
+        max_length=16,
+        description="where things go, such as 'red ball: 0.2,0.5 0.8,0.5': x,y of its middle, at even times",
+    )
     steps: StrictInt | None = None
     guidance: Number | None = None
     solver: str | None = Field(default=None, max_length=40)
@@ -143,6 +148,7 @@ def wish_of(body: ClipWish, handed: Handed) -> Wish:
         mask=handed.still(body.mask, "mask"),
         control=handed.video(body.control, "control"),
         camera=body.camera,
+        moves=tuple(body.moves),
         steps=body.steps,
         guidance=body.guidance,
         solver=body.solver,
