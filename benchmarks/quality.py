@@ -107,6 +107,7 @@ def subject(options: Options) -> Subject:
     trained = model.config["trained"]
     names = ("steps", "solver", "guidance", "shift", "drafts", "draft_steps", "plan_steps", "tries")
     asked = {name: getattr(options, name) for name in names}
+    asked["given_guidance"] = options.guidance
     settings = dataclasses.replace(model.settings, **{k: v for k, v in asked.items() if v is not None})
     frames = options.frames or trained["frames"]
     shape = Condition(frames=frames, height=trained["height"], width=trained["width"], fps=trained["fps"])

@@ -291,3 +291,15 @@ def test_what_the_witness_reads_is_foreseen(tmp_path: Path) -> None:
     assert seen.held is not None
     assert seen.held.isnan().all(), "a picture may show what words do not name"
     assert torch.isfinite(model.generate(condition, 4)[0].video.frames).all()
+
+
+def test_given_frames_are_gone_on_from_with_their_own_guidance(planning_model: Path) -> None:
+    model = muybridge.load(planning_model, dtype=torch.float32)
+    condition = Condition("a red ball", frames=9, height=32, width=48)
+    image = replace(condition, prefix=torch.zeros(1, 3, 32, 48))
+    settings = replace(model.settings, guidance=3.0, given_guidance=1.0)
+    for asked, guidance in ((condition, 3.0), (image, 1.0)):
+        (clip,) = model.generate(asked, 3, settings)
+        (plain,) = model.generate(asked, 3, replace(model.settings, guidance=guidance))
+        assert clip.provenance.guidance == guidance
+        assert torch.equal(clip.video.frames, plain.video.frames)

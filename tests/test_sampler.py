@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from muybridge.sampler import Denoiser, Settings, sample
-from muybridge.types import Event, Latent, Progress, Sampled, Streams
+from muybridge.types import Condition, Event, Latent, Progress, Sampled, Streams
 
 FRAMES, CHANNELS, SIDE = 4, 2, 4
 COVARIANCE = 0.25 * torch.tensor([[0.8 ** abs(i - j) for j in range(FRAMES)] for i in range(FRAMES)])
@@ -318,3 +318,13 @@ def test_what_cannot_be_sampled_is_refused_at_once() -> None:
     with pytest.raises(AssertionError, match="without negative"):
         sample(model, streams(1), None, Settings(guidance=2), [0])
     assert not model.seen
+
+
+def test_clips_that_are_given_frames_have_a_guidance_of_their_own() -> None:
+    settings = Settings(guidance=3.0, given_guidance=1.0)
+    words, image = Condition("a ball"), Condition("a ball", prefix=torch.zeros(1, 3, 128, 128))
+    assert [settings.of(condition).guidance for condition in (words, image)] == [3.0, 1.0]
+    assert [Settings(guidance=3.0).of(condition).guidance for condition in (words, image)] == [3.0, 3.0]
+    assert settings.of(image).of(words) == settings.of(image), "what is settled stays"
+    with pytest.raises(ValueError, match="given_guidance is -1"):
+        Settings(given_guidance=-1)

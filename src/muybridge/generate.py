@@ -116,7 +116,7 @@ class Model:
     ) -> list[Clip]:
         """One clip for each seed. `on_event` hears of every step; ValueError for what this model cannot make."""
         seeds = [seed] if isinstance(seed, int) else list(seed)
-        settings = settings or self.settings
+        settings = (settings or self.settings).of(condition)
         latent = None
         for event in self.sample(condition, seeds, settings):
             on_event(event)
@@ -132,6 +132,7 @@ class Model:
     def sample(self, condition: Condition, seeds: Sequence[int], settings: Settings) -> Iterator[Event]:
         """The sampler's events, the last of which holds the finished latent. Stop iterating to cancel."""
         self.check(condition)
+        settings = settings.of(condition)
         if condition.moves and not settings.plan_steps:
             raise ValueError("plan_steps is 0, but where things go is a matter of the plan: take 1 or more")
         yield from self.steps(*self.streams(condition, len(seeds), settings.guidance != 1), settings, seeds)
@@ -239,7 +240,9 @@ class Model:
     def provenance(self, condition: Condition, seed: int, settings: Settings) -> Provenance:
         """All that is needed to make a clip again."""
         engine = "" if self.engine is None else self.engine.name
-        return provenance_of(condition, seed, settings, self.name, self.hash, muybridge.__version__, engine)
+        return provenance_of(
+            condition, seed, settings.of(condition), self.name, self.hash, muybridge.__version__, engine
+        )
 
     def _draw(
         self, streams: Streams, negative: Streams | None, settings: Settings, seeds: Sequence[int]
@@ -382,7 +385,8 @@ class Stream:
     ) -> Float[Tensor, "1 n c h w"]:
         """A clip of so many frames, or of as many as the model learnt from, that begins with what is shown."""
         length = frames or int(self.model.config["trained"]["frames"])
-        settings = replace(self.settings, tries=1)  # a stream goes on; and another thread may set them
+        # A stream goes on; and another thread may set them.
+        settings = replace(self.settings.of(self.condition), tries=1)
         guided = settings.guidance != 1
         streams, negative = self.model.streams(replace(self.condition, prefix=None, frames=length), guided=guided)
         unwanted = None if negative is None else begun(negative, shown)

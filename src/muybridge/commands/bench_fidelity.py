@@ -81,7 +81,8 @@ def fidelity(
     if clips < LEAST:
         raise ValueError(f"--clips is {clips}: take {LEAST} or more, fewer are no set")
     opened = load(model, device)
-    changes = {key: value for key, value in (("steps", steps), ("guidance", guidance)) if value is not None}
+    asked = {"steps": steps, "guidance": guidance, "given_guidance": guidance}
+    changes = {key: value for key, value in asked.items() if value is not None}
     settings = replace(opened.settings, **changes)  # type: ignore[arg-type]
     name, folder = called(opened.name), output or folder_of(opened.name)
     outputs = [path for path in (folder / "fidelity.json", json) if path is not None]

@@ -59,7 +59,8 @@ def bench_physics(
     from muybridge.commands.bench import amount, continued
 
     asked = amount(scenes, clips, others, quick, full)
-    continued(model, output, suites, asked, seed, {"steps": steps, "guidance": guidance}, device, json)
+    changes = {"steps": steps, "guidance": guidance, "given_guidance": guidance}
+    continued(model, output, suites, asked, seed, changes, device, json)
 
 
 @bench.command(name="control")
@@ -93,7 +94,7 @@ def bench_control(
     from muybridge.commands.bench import amount, continued
 
     folder = output or Path("runs") / "bench" / Path(model).name / "control"
-    asked, changes = amount(scenes, None, 0, quick), {"steps": steps, "guidance": guidance}
+    asked, changes = amount(scenes, None, 0, quick), {"steps": steps, "guidance": guidance, "given_guidance": guidance}
     continued(model, folder, ("control",), asked, seed, changes, device, json)
 
 

@@ -291,6 +291,7 @@ def settings_of(wish: Wish, default: Settings) -> Settings:
         steps=_or(wish.steps, default.steps),
         solver=_or(wish.solver, default.solver),
         guidance=_or(wish.guidance, default.guidance),
+        given_guidance=default.given_guidance if wish.guidance is None else None,
         guidance_interval=(_or(wish.guidance_low, low), _or(wish.guidance_high, high)),
         guidance_rescale=_or(wish.rescale, default.guidance_rescale),
         shift=_or(wish.shift, default.shift),

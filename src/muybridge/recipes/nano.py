@@ -62,5 +62,5 @@ NANO = Recipe(
     ),
     learn_witness=WitnessStage(TrainSettings(steps=1500, lr=2e-3, warmup=50, decay=0.5, bf16=True), batch=48),
     learn_planner=PlannerStage(PLANNER, batch=48, worlds=20_000),
-    sampling=Settings(steps=20, guidance=3.0, shift=4.0, drafts=32, draft_steps=8, plan_steps=8),
+    sampling=Settings(steps=20, guidance=3.0, given_guidance=1.0, shift=4.0, drafts=32, draft_steps=8, plan_steps=8),
 )

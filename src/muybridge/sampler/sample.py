@@ -22,7 +22,7 @@ from muybridge.flow.maps import jump
 from muybridge.flow.paths import expand_level, interpolate
 from muybridge.flow.schedules import hold_levels, time_grid
 from muybridge.flow.solvers import Field, Solver, Step, euler, heun, multistep
-from muybridge.types import Event, Latent, Progress, Sampled, Streams
+from muybridge.types import Condition, Event, Latent, Progress, Sampled, Streams
 
 SOLVERS: Mapping[str, Solver] = MappingProxyType({"euler": euler, "heun": heun, "multistep": multistep})
 
@@ -71,6 +71,7 @@ class Settings:
                        "jump": the model tells the mean velocity of each step itself, as distilled students do;
                        "own": the scheduler that an open model came with
     guidance           scale of classifier-free guidance; 1 = off, at half the cost
+    given_guidance     the same for clips that go on from given frames, which say most of it; None: no other
     guidance_interval  (low, high]: guidance is applied at times t in it, off outside, at half the cost there
     guidance_rescale   0 … 1: how far the contrast that guidance adds is taken back
     shift              resolution shift of the grid: above 1, more of the steps at high noise; 1 = even steps
@@ -88,6 +89,7 @@ class Settings:
     steps: int = 32
     solver: str = "multistep"
     guidance: float = 4.0
+    given_guidance: float | None = None
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     guidance_rescale: float = 0.0
     shift: float = 1.0
@@ -114,10 +116,18 @@ class Settings:
         _require(0 < self.shift < math.inf, f"shift is {self.shift}: take a positive number (1 is none)")
         _require(0 <= self.context_noise < 1, f"context_noise is {self.context_noise}: take 0 or more, less than 1")
         _require(0 <= self.drafts <= 64, f"drafts is {self.drafts}: take 0 (none) to 64")
+        given = self.guidance if self.given_guidance is None else self.given_guidance
+        _require(0 <= given < math.inf, f"given_guidance is {given}: take 0 or more (1 is off)")
         _require(self.draft_steps >= 1, f"draft_steps is {self.draft_steps}: take at least 1")
         _require(self.plan_steps >= 0, f"plan_steps is {self.plan_steps}: take 0 (none) or more")
         _require(1 <= self.tries <= 64, f"tries is {self.tries}: take 1 to 64")
         _require(self.preview_every >= 0, f"preview_every is {self.preview_every}: take 0 (none) or more")
+
+    def of(self, condition: Condition) -> Settings:
+        """Those for such a clip: with or without given frames."""
+        if condition.prefix is None or self.given_guidance is None:
+            return replace(self, given_guidance=None)
+        return replace(self, guidance=self.given_guidance, given_guidance=None)
 
 
 def sample(

@@ -97,7 +97,8 @@ class Engine:
 
 def settings_of(order: Order, best: Settings) -> Settings:
     """The model's own settings, with what the order says instead."""
-    said: Mapping[str, Any] = {"steps": order.steps, "guidance": order.guidance, "solver": order.solver}
+    guidance = {"guidance": order.guidance, "given_guidance": order.guidance}
+    said: Mapping[str, Any] = {"steps": order.steps, **guidance, "solver": order.solver}
     return replace(best, **{name: value for name, value in said.items() if value is not None})
 
 
