@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mentions import mentioned
 
+from muybridge.data.sentences import names_prop
 from muybridge.simulation.captions import (
     VOCABULARY,
     Fact,
@@ -141,3 +142,14 @@ def test_joining() -> None:
 
 def test_facts_are_complete() -> None:
     assert all(fact.colour and fact.shape and fact.size for seed in range(20) for fact in facts(sample_world(seed)))
+
+
+def test_captions_name_props_of_worlds_that_have_some() -> None:
+    said = 0
+    for seed in range(300):
+        names = any(names_prop(caption) for caption in describe(seed)[0])
+        assert not names or sample_world(seed).props, seed
+        said += names
+    assert said > 30
+    assert not names_prop("a red ball goes on rampage behind the wallpaper")
+    assert names_prop("A ball rolls down a SLOPE")

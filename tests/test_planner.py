@@ -166,6 +166,10 @@ def test_what_words_name_is_held() -> None:
     absent = written(Tracks(place, kind, torch.zeros(1, 4, dtype=torch.bool)), config)[0]
     torch.testing.assert_close(numbers[1, :, 2], absent[:, 2])
     assert numbers[2, :, [0, 2, 3]].isnan().all(), "where nothing is asked, nobody knows"
+    props = torch.tensor([False, True, False])
+    numbers = held(course, asked, config, props)
+    torch.testing.assert_close(numbers[0, :, 3], absent[:, 3])
+    assert numbers[1:, :, 3].isnan().all(), "there may be one, or nobody knows"
 
 
 def lesson(clips: int = 8, seen: bool = True) -> Batch:

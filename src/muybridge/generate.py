@@ -17,6 +17,7 @@ from muybridge.backends.tuning import PLAIN, TUNED, Tuning
 from muybridge.conditioning.familiarity import doubts
 from muybridge.conditioning.text import pad
 from muybridge.data.moves import course_of
+from muybridge.data.sentences import names_prop
 from muybridge.engines.engine import Engine
 from muybridge.sampler.ahead import ahead
 from muybridge.sampler.drafts import begun, drafted
@@ -262,7 +263,8 @@ class Model:
         if self.witness is not None and self.witness.config.colours == config.things - 1:
             unseen = torch.tensor([one.prefix is None for one in conditions], device=self.device)
             asked = self.witness.asked(text) & unseen[:, None]
-        return held(course.to(self.device), asked, config)
+        props = torch.tensor([names_prop(one.prompt) for one in conditions], device=self.device)
+        return held(course.to(self.device), asked, config, props)
 
     @property
     def _frames(self) -> int:

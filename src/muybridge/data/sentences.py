@@ -43,6 +43,17 @@ def named(text: str) -> Int64[Tensor, "5 3"]:
     return torch.tensor(rows + [nothing] * (OBJECTS - len(rows)))
 
 
+PROPS = ("ramp", "slope", "wall", "screen")
+"""Words for props, which have no colour that is told."""
+
+_PROP = re.compile(rf"\b(?:{'|'.join(PROPS)})s?\b", re.IGNORECASE)
+
+
+def names_prop(text: str) -> bool:
+    """Whether `text` names a prop."""
+    return _PROP.search(text) is not None
+
+
 @dataclass(frozen=True)
 class Sentences:
     """A Source of `clips` captions of worlds that are never rendered, each with what it names."""

@@ -163,13 +163,17 @@ def told(numbers: Float[Tensor, "b t k f"], config: PlannerConfig) -> Tracks:
 
 
 def held(
-    course: Float[Tensor, "b t p k 2"], asked: Bool[Tensor, "b c"] | None, config: PlannerConfig
+    course: Float[Tensor, "b t p k 2"],
+    asked: Bool[Tensor, "b c"] | None,
+    config: PlannerConfig,
+    props: Bool[Tensor, " b"] | None = None,
 ) -> Float[Tensor, "b t k f"]:
     """What is certain of the numbers before they are foreseen; NaN where nothing is.
 
     course  where things shall be, NaN where they are free. What shall be somewhere is there
     asked   the kinds, colour * shapes + shape, of all things that shall be there; of clips without any, and of None,
             nobody knows. Two of one colour have one place among the tracks, and what that is, is free
+    props   whether there may be one; where there may not, and what is asked is known, there is none
     """
     clips, frames, things = course.shape[0], course.shape[1], course.shape[3]
     place = course.new_full((*course.shape[:-1], 5), torch.nan)
@@ -183,7 +187,12 @@ def held(
             torch.stack([torch.arange(things - 1, device=asked.device).expand(clips, -1), wanted.int().argmax(2)], -1),
             one,
         )
-        what[:, :-1] = torch.where((one | none)[..., None], written(tracks, config)[:, 0, :, _MOVING:], what[:, :-1])
+        certain = written(tracks, config)[:, 0, :, _MOVING:]
+        what[:, :-1] = torch.where((one | none)[..., None], certain, what[:, :-1])
+        if props is not None:
+            bare = (known[:, 0] & ~props)[:, None]
+            what[:, -1] = torch.where(bare, -1.0, what[:, -1])
+            place[:, :, :, -1] = torch.where(bare[:, None, None], 0.0, place[:, :, :, -1])
         place[:, :, :, :-1] = torch.where(none[:, None, None, :, None], 0.0, place[:, :, :, :-1])
     goes = ~course.isnan().any(dim=-1).any(dim=2)
     at = (course - course.new_tensor(_MIDDLE[:2])) / course.new_tensor(_SPREAD[:2])
