@@ -162,6 +162,7 @@ def test_what_words_name_is_held() -> None:
             assert not says[:, :moving].any()
     assert numbers[0, :, 3].isnan().all(), "what has no colour is free"
     assert (numbers[0, :, 1, -1] == 1).all(), "what goes somewhere is there, whatever words say"
+    assert numbers[0, :, 1, moving:-1].isnan().all(), "and what it is, the planner says"
     assert numbers[1, :, 0].isnan().all(), "which of two has the place is free"
     absent = written(Tracks(place, kind, torch.zeros(1, 4, dtype=torch.bool)), config)[0]
     torch.testing.assert_close(numbers[1, :, 2], absent[:, 2])

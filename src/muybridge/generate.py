@@ -117,7 +117,7 @@ class Model:
     ) -> list[Clip]:
         """One clip for each seed. `on_event` hears of every step; ValueError for what this model cannot make."""
         seeds = [seed] if isinstance(seed, int) else list(seed)
-        settings = (settings or self.settings).of(condition)
+        settings = settings or self.settings
         latent = None
         for event in self.sample(condition, seeds, settings):
             on_event(event)

@@ -178,10 +178,11 @@ def held(
     clips, frames, things = course.shape[0], course.shape[1], course.shape[3]
     place = course.new_full((*course.shape[:-1], 5), torch.nan)
     what = course.new_full((clips, things, sum(config.kinds) + 1), torch.nan)
+    goes = ~course.isnan().any(dim=-1).any(dim=2)
     if asked is not None:
         wanted = asked.view(clips, things - 1, -1)  # of each colour its shapes; what has none comes last, and is free
         known = asked.any(dim=1)[:, None]
-        one, none = known & (wanted.sum(dim=2) == 1), known & ~wanted.any(dim=2)
+        one, none = known & (wanted.sum(dim=2) == 1), known & ~wanted.any(dim=2) & ~goes[:, :, :-1].any(dim=1)
         tracks = Tracks(
             place.new_zeros(clips, 1, TEMPORAL_STRIDE, things - 1, 5),
             torch.stack([torch.arange(things - 1, device=asked.device).expand(clips, -1), wanted.int().argmax(2)], -1),
@@ -194,7 +195,6 @@ def held(
             what[:, -1] = torch.where(bare, -1.0, what[:, -1])
             place[:, :, :, -1] = torch.where(bare[:, None, None], 0.0, place[:, :, :, -1])
         place[:, :, :, :-1] = torch.where(none[:, None, None, :, None], 0.0, place[:, :, :, :-1])
-    goes = ~course.isnan().any(dim=-1).any(dim=2)
     at = (course - course.new_tensor(_MIDDLE[:2])) / course.new_tensor(_SPREAD[:2])
     place[..., :2] = torch.where(course.isnan(), place[..., :2], at)
     what = repeat(what, "b k f -> b t k f", t=frames).clone()
