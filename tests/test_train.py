@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     steps = list(train(find("tiny"), Simulated(), folder, Group(), workers=0))
     stages = list(dict.fromkeys(name for name, event in steps if isinstance(event, Trained)))
-    assert stages == ["autoencoder", "decoder", "words", "stills", "clips", "witness", "planner"]
+    assert stages == ["autoencoder", "decoder", "words", "stills", "clips", "witness", "planner", "dynamics"]
     return folder
 
 

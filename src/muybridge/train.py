@@ -42,6 +42,7 @@ from muybridge.recipes.recipe import Portion, Recipe
 from muybridge.storage.checkpoint import PRETRAINED
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.training.caching import cache_latents, cache_worlds
+from muybridge.training.following import Following
 from muybridge.training.objectives import (
     FlowMatching,
     Reader,
@@ -221,6 +222,8 @@ def card(recipe: Recipe, text: TextEncoder) -> str:
         rows.append(("witness", recipe.learn_witness.training.steps, recipe.learn_witness.batch))
     if recipe.learn_planner is not None:
         rows.append(("planner", recipe.learn_planner.training.steps, recipe.learn_planner.batch))
+    if recipe.learn_dynamics is not None:
+        rows.append(("dynamics", recipe.learn_dynamics.training.steps, recipe.learn_dynamics.batch))
     table = "\n".join(f"| {name} | {steps} | {batch} |" for name, steps, batch in rows)
     sizes = recipe.sizes or ((recipe.width, recipe.height),)
     asked = f" --sizes {','.join(f'{width}x{height}' for width, height in sizes)}" if recipe.sizes else ""
@@ -306,15 +309,22 @@ def learn_planner(
         return None
     torch.manual_seed(stage.training.seed)
     sizes = (recipe.autoencoder.channels, recipe.transformer.text_width, kinds, THINGS)
-    planner = Planner(PlannerConfig(*sizes, width=stage.width, layers=stage.layers, heads=stage.heads))
+    follows = recipe.learn_dynamics
+    steps = 0 if follows is None else follows.width
+    config = PlannerConfig(*sizes, width=stage.width, layers=stage.layers, heads=stage.heads, steps=steps)
+    planner = Planner(config)
     shape = recipe.shapes(max(portion.frames for flow in recipe.flow for portion in flow.portions))[0]
     yield from cache_worlds(folder / "worlds", shape, stage.worlds, material, group, workers)
-    seed, words = stage.training.seed, vocabulary
-    clips = Shards(cache_of(folder, shape), stage.batch, seed, words.ids, words.longest)
-    worlds = Shards(folder / "worlds", stage.batch, seed + 1, words.ids, words.longest)
-    with Prefetch(InTurns([clips, worlds]), min(workers, 1)) as ahead:
-        objective = Planning(planner, text.requires_grad_(False))
-        yield from trained("planner", objective, ahead, stage.training, folder, group, about)
+    text.requires_grad_(False)
+    objectives: list[tuple[str, nn.Module, TrainSettings, int]]
+    objectives = [("planner", Planning(planner, text), stage.training, stage.batch)]
+    if follows is not None and planner.dynamics is not None:
+        objectives.append(("dynamics", Following(planner.dynamics, text, config), follows.training, follows.batch))
+    for name, objective, settings, batch in objectives:
+        clips = Shards(cache_of(folder, shape), batch, settings.seed, vocabulary.ids, vocabulary.longest)
+        worlds = Shards(folder / "worlds", batch, settings.seed + 1, vocabulary.ids, vocabulary.longest)
+        with Prefetch(InTurns([clips, worlds]), min(workers, 1)) as ahead:
+            yield from trained(name, objective, ahead, settings, folder, group, about)
     return planner.eval()
 
 

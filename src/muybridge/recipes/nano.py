@@ -7,6 +7,7 @@ from dataclasses import replace
 from muybridge.data.material import KINDS
 from muybridge.recipes.recipe import (
     AutoencoderStage,
+    DynamicsStage,
     FlowStage,
     PlannerStage,
     Portion,
@@ -37,6 +38,20 @@ DECODER = replace(_PIXELS, steps=6500, lr=4e-4, decay=0.6, ema=0.998, seed=1)
 
 PLANNER = replace(_FLOW, steps=3000, warmup=100, decay=0.3, ema=0.998, sample_every=0, seed=2)
 
+DYNAMICS = replace(
+    _FLOW,
+    steps=3600,
+    lr=1.2e-3,
+    muon_lr=1.8e-3,
+    muon_within=("reading", "stepping"),
+    warmup=100,
+    decay=0.5,
+    ema=0.998,
+    compile=False,
+    sample_every=0,
+    seed=2,
+)
+
 STILLS = Portion(clips=60_000, frames=1, batch=128)
 GLIMPSES = Portion(clips=6_000, frames=33, batch=48, glimpses=3)
 CLIPS = Portion(clips=6_000, frames=33, batch=16)
@@ -62,5 +77,6 @@ NANO = Recipe(
     ),
     learn_witness=WitnessStage(TrainSettings(steps=1500, lr=2e-3, warmup=50, decay=0.5, bf16=True), batch=48),
     learn_planner=PlannerStage(PLANNER, batch=48, worlds=20_000),
+    learn_dynamics=DynamicsStage(DYNAMICS, batch=96),
     sampling=Settings(steps=20, guidance=3.0, given_guidance=1.0, shift=4.0, drafts=32, draft_steps=8, plan_steps=8),
 )

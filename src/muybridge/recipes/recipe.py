@@ -108,6 +108,15 @@ class PlannerStage:
 
 
 @dataclass(frozen=True)
+class DynamicsStage:
+    """The planner's dynamics, `width` wide, learns from `batch` clips a step, in turns as the planner does."""
+
+    training: TrainSettings
+    batch: int
+    width: int = 128
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A model, from nothing to weights. The text encoder is as wide as the transformer expects its text to be.
 
@@ -127,6 +136,7 @@ class Recipe:
     flow: tuple[FlowStage, ...]
     learn_witness: WitnessStage | None = None
     learn_planner: PlannerStage | None = None
+    learn_dynamics: DynamicsStage | None = None
     sampling: Settings = field(default_factory=Settings)
     height: int = 128
     width: int = 128
@@ -153,7 +163,7 @@ class Recipe:
     def sharded(self) -> Recipe:
         """The same recipe, with weights, gradients and optimisers spread over the processes in every stage."""
         pixels, words = self.learn_autoencoder, self.learn_words
-        witness, planner = self.learn_witness, self.learn_planner
+        witness, planner, dynamics = self.learn_witness, self.learn_planner, self.learn_dynamics
         decoder = None if pixels.decoder is None else replace(pixels.decoder, fsdp=True)
         return replace(
             self,
@@ -162,4 +172,7 @@ class Recipe:
             flow=tuple(replace(stage, training=replace(stage.training, fsdp=True)) for stage in self.flow),
             learn_witness=None if witness is None else replace(witness, training=replace(witness.training, fsdp=True)),
             learn_planner=None if planner is None else replace(planner, training=replace(planner.training, fsdp=True)),
+            learn_dynamics=(
+                None if dynamics is None else replace(dynamics, training=replace(dynamics.training, fsdp=True))
+            ),
         )

@@ -32,6 +32,11 @@ def rehearsed(recipe: Recipe, batch: int | None = None) -> Recipe:
     if planner is not None:
         batch_of = batch or planner.batch
         planner = replace(planner, training=_brief(planner.training), batch=batch_of, worlds=batch_of)
+    dynamics = recipe.learn_dynamics
+    if dynamics is not None:
+        dynamics = replace(dynamics, training=_brief(dynamics.training), batch=batch or dynamics.batch)
+        if planner is not None:
+            planner = replace(planner, worlds=max(planner.worlds, dynamics.batch))
     return replace(
         recipe,
         learn_autoencoder=learn_autoencoder,
@@ -39,6 +44,7 @@ def rehearsed(recipe: Recipe, batch: int | None = None) -> Recipe:
         flow=tuple(_brief_flow(stage, recipe, batch) for stage in recipe.flow),
         learn_witness=learn_witness,
         learn_planner=planner,
+        learn_dynamics=dynamics,
     )
 
 
@@ -55,7 +61,9 @@ def amounts(recipe: Recipe) -> Mapping[str, int]:
                 found[what] = max(found.get(what, 0), portion.clips)
         found[stage.name] = stage.training.steps
     found |= {} if witness is None else {"witness": witness.training.steps}
-    return found if planner is None else found | {"worlds": planner.worlds, "planner": planner.training.steps}
+    found |= {} if planner is None else {"worlds": planner.worlds, "planner": planner.training.steps}
+    dynamics = recipe.learn_dynamics
+    return found if planner is None or dynamics is None else found | {"dynamics": dynamics.training.steps}
 
 
 def _brief(training: TrainSettings, steps: int = STEPS) -> TrainSettings:
@@ -63,8 +71,10 @@ def _brief(training: TrainSettings, steps: int = STEPS) -> TrainSettings:
 
 
 def _brief_flow(stage: FlowStage, recipe: Recipe, batch: int | None) -> FlowStage:
-    """Every portion has its turn in every size, and the first one two. Witness and planner see the same clips."""
-    learners = [stage for stage in (recipe.learn_witness, recipe.learn_planner) if stage is not None]
+    """Every portion has its turn in every size, and the first one two. What learns after them sees the same clips."""
+    learners = [
+        stage for stage in (recipe.learn_witness, recipe.learn_planner, recipe.learn_dynamics) if stage is not None
+    ]
     learns = max((batch or stage.batch for stage in learners), default=0)
     portions = tuple(_few(portion, batch or portion.batch, learns) for portion in stage.portions)
     turns = sum(len(recipe.encoded(portion)) for portion in portions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from muybridge.data.material import KINDS
 from muybridge.recipes.recipe import (
     AutoencoderStage,
+    DynamicsStage,
     FlowStage,
     PlannerStage,
     Portion,
@@ -35,6 +36,7 @@ TINY = Recipe(
     ),
     learn_witness=WitnessStage(_BRIEFLY, batch=2, width=16, blocks=1),
     learn_planner=PlannerStage(_BRIEFLY, batch=2, worlds=4, width=32, layers=1, heads=2),
+    learn_dynamics=DynamicsStage(_BRIEFLY, batch=2, width=32),
     sampling=Settings(steps=2, guidance=1.5, drafts=2, draft_steps=1, plan_steps=1),
     height=64,
     width=64,

@@ -1,4 +1,9 @@
-"""What goes where is foreseen before anything is drawn: from words and known frames to tracks."""
+"""What goes where is foreseen before anything is drawn: from words and known frames to tracks.
+
+What there is, and how it starts, is drawn from noise by the planner's flow. How it goes on is physics: where two latent
+frames or more are known, its dynamics, if it has one, makes the rest of them step by step. Where somebody has said
+where something shall be, the flow plans all of it, for it can be held to what is to come.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ from torch import Tensor
 from muybridge.flow.paths import expand_level
 from muybridge.flow.schedules import hold_levels, time_grid
 from muybridge.flow.solvers import euler
-from muybridge.transformer.planner import Planner, told
+from muybridge.transformer.planner import Planner, is_led, joined, parted, told
 from muybridge.types import Streams, Tracks
 
 _SHIFT = 2.0
@@ -21,6 +26,12 @@ _SHIFT = 2.0
 
 _SALT = 0x504C414E
 """A plan is drawn from other noise than its clip."""
+
+_ENOUGH = 2
+"""Latent frames that tell how fast things are."""
+
+_READ = 4
+"""Latent frames that a dynamics has learnt to read at most."""
 
 
 @torch.inference_mode()
@@ -41,7 +52,7 @@ def plan(planner: Planner, streams: Streams, window: int, steps: int, seeds: Seq
         before, begin = planned[:, -(window // 2) :], planned.shape[1]
         rest = noise[:, begin : begin + window - before.shape[1]]
         unseen = _unseen(streams, window, begin - before.shape[1])
-        planned = torch.cat([planned, _window(planner, rest, before, unseen, steps)], dim=1)
+        planned = torch.cat([planned, _next(planner, rest, before, unseen, steps)], dim=1)
     return told(planned[:, :frames], planner.config)
 
 
@@ -66,7 +77,7 @@ class Plans:
         elif self._planned is not None and torch.equal(self._planned[0], streams.text):
             before = self._planned[1]
             first, recent = before[:, :1], before[:, 1 - known :]
-            rest = _window(self.planner, noise[:, known:], recent, _unseen(streams, length - 1), steps)
+            rest = _next(self.planner, noise[:, known:], recent, _unseen(streams, length - 1), steps)
             planned = torch.cat([first, recent, rest], dim=1)
         else:  # the first frame may be of long ago: only those after it follow each other
             first = _first(self.planner, noise, _cut(streams, 0, 1), steps)[:, :1]
@@ -82,7 +93,41 @@ def _first(planner: Planner, noise: Float[Tensor, "b n k f"], streams: Streams, 
     known = F.pad(streams.known, (0,) * 6 + (0, more))[:, :length]
     is_known = F.pad(streams.is_known, (0, more))[:, :length]
     seen = replace(streams, known=known, is_known=is_known, held=_held(streams, 0, length))
-    return _window(planner, noise, noise[:, :0], seen, steps)
+    planned = _window(planner, noise, noise[:, :0], seen, steps)
+    return torch.cat([_seen(planner, planned, seen, slice(i, i + 1)) for i in range(len(planned))])
+
+
+def _seen(
+    planner: Planner, planned: Float[Tensor, "b n k f"], streams: Streams, row: slice
+) -> Float[Tensor, "1 n k f"]:
+    """The plan of one clip; if enough of its frames are known, as the dynamics has it from what is seen in them."""
+    count, one = int(streams.is_known[row].sum()), planned[row]
+    if planner.dynamics is None or count < _ENOUGH or bool(is_led(streams.held, planned)[row]):
+        return one
+    begin = max(0, count - _READ)
+    places, what = parted(one, planner.config)
+    roughly, found, _ = planner.dynamics.look(streams.known[row, begin:count])
+    follows = planner.dynamics(roughly, found, what, streams.text[row], one.shape[1] - begin)
+    return joined(torch.cat([places[:, :begin], follows], dim=1), what)
+
+
+def _next(
+    planner: Planner,
+    noise: Float[Tensor, "b n k f"],
+    before: Float[Tensor, "b m k f"],
+    streams: Streams,
+    steps: int,
+) -> Float[Tensor, "b n k f"]:
+    """The tracks, as numbers, of the frames that follow those of `before`, of which there are no pictures."""
+    led = is_led(streams.held, before)
+    if planner.dynamics is None or before.shape[1] < _ENOUGH or bool(led.all()):
+        return _window(planner, noise, before, streams, steps)
+    places, what = parted(before[:, -_READ:], planner.config)
+    found, count = planner.dynamics.listen(places), places.shape[1]
+    follows = joined(planner.dynamics(places, found, what, streams.text, count + noise.shape[1])[:, count:], what)
+    if not bool(led.any()):
+        return follows
+    return torch.where(led[:, None, None, None], _window(planner, noise, before, streams, steps), follows)
 
 
 def _unseen(streams: Streams, length: int, begin: int = 0) -> Streams:

@@ -36,6 +36,8 @@ class Planning(nn.Module):
     def __init__(self, planner: Planner, text: TextEncoder, drop_text: float = 0.1, context_noise: float = 0.1) -> None:
         super().__init__()
         self.planner, self.text = planner, text
+        if planner.dynamics is not None:
+            planner.dynamics.requires_grad_(False)  # which has lessons of its own
         self.drop_text, self.context_noise = drop_text, context_noise
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -82,12 +84,12 @@ class Planning(nn.Module):
             metrics = {"where": where, "what": what, "off": (off * counts).sum() / counts.sum().clamp_min(1)}
         loss = where + _OF_KINDS * what
         if batch.classes is not None:
-            seeing = _seeing(scores, batch.classes, config)
-            loss, metrics = loss + _OF_SEEING * seeing, {**metrics, "seeing": seeing}
+            seen = seeing(scores, batch.classes, config)
+            loss, metrics = loss + _OF_SEEING * seen, {**metrics, "seeing": seen}
         return loss, {"loss": loss.detach(), **{name: value.detach() for name, value in metrics.items()}}
 
 
-def _seeing(
+def seeing(
     scores: Float[Tensor, "b t k h w"], classes: Integer[Tensor, "b t h w"], config: PlannerConfig
 ) -> Float[Tensor, ""]:
     """Cross-entropy of the colour at each place; of things without one, nobody says where they are."""

@@ -32,11 +32,11 @@ class Projection(nn.Module):
 
     def queries(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b k n e"]:
         q = rearrange(self.query(x), "b n (k e) -> b k n e", k=self.heads)
-        return _normed(q) * self.gain.to(q.dtype)
+        return normed(q) * self.gain.to(q.dtype)
 
     def keys_values(self, x: Float[Tensor, "b n d"]) -> tuple[Float[Tensor, "b k n e"], Float[Tensor, "b k n e"]]:
         k, v = rearrange(self.key_value(x), "b n (z k e) -> z b k n e", z=2, k=self.heads)
-        return _normed(k), v
+        return normed(k), v
 
 
 class FeedForward(nn.Module):
@@ -83,9 +83,9 @@ class JointBlock(nn.Module):
         t, words = frames.shape[1], text.shape[1]
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (modulation + self.offsets).unbind(dim=3)
 
-        x = _normed(frames) * (1 + scale_a) + shift_a
+        x = normed(frames) * (1 + scale_a) + shift_a
         x = rearrange(x, "b t s d -> b (t s) d")
-        y = _normed(text)
+        y = normed(text)
         keys, values = self.attention.keys_values(x)
         text_keys, text_values = self.text_attention.keys_values(y)
         keys, values = torch.cat([text_keys, rotate(keys, turn)], dim=2), torch.cat([text_values, values], dim=2)
@@ -95,22 +95,22 @@ class JointBlock(nn.Module):
         else:
             attended = _attend(torch.cat([self.text_attention.queries(y), queries], dim=2), keys, values, mask)
             text = text + self.text_attention.out(attended[:, :words])
-            text = text + self.text_feed(_normed(text))
+            text = text + self.text_feed(normed(text))
             attended = attended[:, words:]
         frames = frames + gate_a * rearrange(self.attention.out(attended), "b (t s) d -> b t s d", t=t)
-        frames = frames + gate_f * self.feed(_normed(frames) * (1 + scale_f) + shift_f)
+        frames = frames + gate_f * self.feed(normed(frames) * (1 + scale_f) + shift_f)
         return frames, text
 
     def read(
         self, text: Float[Tensor, "b n d"], mask: Bool[Tensor, "b 1 1 n"] | None
     ) -> tuple[Float[Tensor, "b k n e"], Float[Tensor, "b k n e"], Float[Tensor, "b n d"]]:
         """Words that see words alone, as in a block-causal clip: keys and values for the frames, words for the next."""
-        y = _normed(text)
+        y = normed(text)
         keys, values = self.text_attention.keys_values(y)
         if self.last:
             return keys, values, text
         text = text + self.text_attention.out(_attend(self.text_attention.queries(y), keys, values, mask))
-        return keys, values, text + self.text_feed(_normed(text))
+        return keys, values, text + self.text_feed(normed(text))
 
     def advance(
         self,
@@ -126,7 +126,7 @@ class JointBlock(nn.Module):
         """
         t = frames.shape[1]
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (modulation + self.offsets).unbind(dim=3)
-        x = rearrange(_normed(frames) * (1 + scale_a) + shift_a, "b t s d -> b (t s) d")
+        x = rearrange(normed(frames) * (1 + scale_a) + shift_a, "b t s d -> b (t s) d")
         keys, values = self.attention.keys_values(x)
         attended = _attend(
             rotate(self.attention.queries(x), turn),
@@ -135,11 +135,26 @@ class JointBlock(nn.Module):
             mask,
         )
         frames = frames + gate_a * rearrange(self.attention.out(attended), "b (t s) d -> b t s d", t=t)
-        frames = frames + gate_f * self.feed(_normed(frames) * (1 + scale_f) + shift_f)
+        frames = frames + gate_f * self.feed(normed(frames) * (1 + scale_f) + shift_f)
         return frames, (keys, values)
 
 
-def _normed(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+class Block(nn.Module):
+    """A layer of one stream: attention of all its tokens to all, then a feed-forward."""
+
+    def __init__(self, width: int, heads: int, expansion: int) -> None:
+        super().__init__()
+        self.attention = Projection(width, heads, width // heads)
+        self.feed = FeedForward(width, expansion * width)
+
+    def forward(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        y = normed(x)
+        x = x + self.attention.out(_attend(self.attention.queries(y), *self.attention.keys_values(y), None))
+        done: Tensor = x + self.feed(normed(x))
+        return done
+
+
+def normed(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
     """RMS norm (Zhang & Sennrich 1910.07467); the linear layer that follows has gain enough."""
     return F.rms_norm(x, x.shape[-1:], eps=1e-6)
 

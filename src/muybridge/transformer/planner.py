@@ -19,11 +19,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from muybridge.transformer.blocks import JointBlock
-from muybridge.transformer.model import BASE_FPS, PLACE_FREQUENCIES, LevelEmbedding, gist, places
+from muybridge.transformer.dynamics import MIDDLE, PLACE, SPREAD, Dynamics, DynamicsConfig
+from muybridge.transformer.eye import Eye
+from muybridge.transformer.model import BASE_FPS, LevelEmbedding, gist
 from muybridge.transformer.rope import rotations
 from muybridge.types import TEMPORAL_STRIDE, Streams, Tracks
 
-_MOVING = 5 * TEMPORAL_STRIDE
+_MOVING = PLACE * TEMPORAL_STRIDE
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class PlannerConfig:
     kinds   how many colours and shapes things may have
     things  so many at most
     eye     channels of what looks at pictures, and `looks`, how many blocks it has
+    steps   channels of its dynamics; 0: it has none
     """
 
     channels: int
@@ -46,46 +49,17 @@ class PlannerConfig:
     text_expansion: int = 1
     eye: int = 64
     looks: int = 3
+    steps: int = 0
 
     @property
     def numbers(self) -> int:
         """Numbers of a token: where a thing is while a latent frame lasts, what it is, and whether it is there."""
         return _MOVING + sum(self.kinds) + 1
 
-
-class Eye(nn.Module):
-    """A latent picture -> for each thing where it is seen and what it looks like there, and the same of the whole.
-
-    What a thing is looked for by is a score at each place: the middle of the places where it is high (the spatial
-    softmax of Finn et al. 1509.06113) is a position at once. Attention over tokens would have to learn to read one.
-    """
-
-    def __init__(self, config: PlannerConfig) -> None:
-        super().__init__()
-        self.enter = nn.Conv2d(config.channels, config.eye, 3, padding=1)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.GroupNorm(8, config.eye), nn.SiLU(), nn.Conv2d(config.eye, config.eye, 3, padding=1))
-            for _ in range(config.looks)
-        )
-        self.scores = nn.Conv2d(config.eye, config.things + 1, 1)
-        self.out = nn.Linear(config.eye + 4 * PLACE_FREQUENCIES + 1, config.width)
-        self.whole = nn.Linear(config.eye, config.width)
-
-    def forward(
-        self, picture: Float[Tensor, "n c h w"]
-    ) -> tuple[Float[Tensor, "n k d"], Float[Tensor, "n d"], Float[Tensor, "n j h w"]]:
-        """Of each thing and of the whole; and the scores, the last of which is that there is nothing."""
-        x = self.enter(picture)
-        for block in self.blocks:
-            x = x + block(x)
-        scores = self.scores(x).float()
-        features = rearrange(x, "n e h w -> n (h w) e").float()
-        rows, columns = picture.shape[2:]
-        at = places(rows, columns, picture.device).expand(len(picture), -1, -1)
-        surely = scores.log_softmax(dim=1)[:, :-1].flatten(2)
-        there = torch.softmax(scores[:, :-1].flatten(2), dim=-1)
-        pooled = [there @ features, there @ at, surely.amax(dim=-1, keepdim=True)]
-        return self.out(torch.cat(pooled, dim=-1)), self.whole(features.mean(dim=1)), scores
+    @property
+    def of_dynamics(self) -> DynamicsConfig:
+        """Those of its dynamics, which has an eye of its own."""
+        return DynamicsConfig(self.channels, self.text_width, self.kinds, self.things, self.steps, self.eye, self.looks)
 
 
 class Planner(nn.Module):
@@ -98,7 +72,7 @@ class Planner(nn.Module):
         self.tracks_in = nn.Linear(config.numbers, width)
         self.slot = nn.Parameter(0.02 * torch.randn(config.things, width))
         self.text_in = nn.Linear(config.text_width, width)
-        self.eye = Eye(config)
+        self.eye = Eye(config.channels, config.things, width, config.eye, config.looks)
         self.unseen = nn.Parameter(torch.zeros(2, width))
         self.level = LevelEmbedding(width, config.text_width)
         sizes = (width, config.heads, width // config.heads, config.expansion, config.text_expansion)
@@ -106,6 +80,7 @@ class Planner(nn.Module):
         self.out = nn.Linear(width, config.numbers)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        self.dynamics = Dynamics(config.of_dynamics) if config.steps else None
 
     def forward(
         self, x: Float[Tensor, "b t k f"], level: Float[Tensor, "b t k"], streams: Streams
@@ -134,9 +109,6 @@ class Planner(nn.Module):
         return torch.stack([*pairs, torch.zeros_like(pairs[0])], dim=-1)
 
 
-# Middle and spread that the simulator's tracks have, roughly: x, y, log of half the width and height, log of metres.
-_MIDDLE = (0.5, 0.5, -2.3, -2.3, 1.15)
-_SPREAD = (0.25, 0.2, 0.4, 0.4, 0.25)
 _LEAST, _MOST = (-1.0, -1.0, -4.0, -4.0, -1.0), (2.0, 2.0, 0.7, 0.7, 3.0)
 
 
@@ -145,7 +117,7 @@ def written(tracks: Tracks, config: PlannerConfig) -> Float[Tensor, "b t k f"]:
     place = tracks.place.float()
     place = torch.cat([place[..., :2], place[..., 2:].clamp_min(1e-3).log()], dim=-1)
     place = torch.minimum(torch.maximum(place, place.new_tensor(_LEAST)), place.new_tensor(_MOST))
-    place = (place - place.new_tensor(_MIDDLE)) / place.new_tensor(_SPREAD)
+    place = (place - place.new_tensor(MIDDLE)) / place.new_tensor(SPREAD)
     place = rearrange(place, "b t p k e -> b t k (p e)") * tracks.is_there[:, None, :, None]
     one_hot = [F.one_hot(of.clamp_min(0), n) for of, n in zip(tracks.kind.unbind(-1), config.kinds, strict=True)]
     kind = torch.cat([*one_hot, torch.zeros_like(one_hot[0][..., :1])], dim=-1).float() * tracks.is_there[..., None]
@@ -156,10 +128,31 @@ def written(tracks: Tracks, config: PlannerConfig) -> Float[Tensor, "b t k f"]:
 def told(numbers: Float[Tensor, "b t k f"], config: PlannerConfig) -> Tracks:
     """The tracks that numbers stand for: what a thing is, all frames together say."""
     place = rearrange(numbers[..., :_MOVING].float(), "b t k (p e) -> b t p k e", p=TEMPORAL_STRIDE)
-    place = place * place.new_tensor(_SPREAD) + place.new_tensor(_MIDDLE)
+    place = place * place.new_tensor(SPREAD) + place.new_tensor(MIDDLE)
     place = torch.cat([place[..., :2], place[..., 2:].exp()], dim=-1)
     colour, shape, there = torch.split(numbers[..., _MOVING:].float().mean(dim=1), [*config.kinds, 1], dim=-1)
     return Tracks(place, torch.stack([colour.argmax(-1), shape.argmax(-1)], dim=-1), there[..., 0] > 0)
+
+
+def parted(
+    numbers: Float[Tensor, "b t k f"], config: PlannerConfig
+) -> tuple[Float[Tensor, "b t k m"], Float[Tensor, "b k w"]]:
+    """What numbers say of places, frame by frame, and of what things are, all frames together: of the latter what is
+    certain, as in `written`."""
+    certain = written(told(numbers, config), config)
+    return numbers[..., :_MOVING], certain[:, 0, :, _MOVING:]
+
+
+def joined(places: Float[Tensor, "b t k m"], what: Float[Tensor, "b k w"]) -> Float[Tensor, "b t k f"]:
+    """The numbers that `parted` takes apart."""
+    return torch.cat([places, repeat(what, "b k w -> b t k w", t=places.shape[1])], dim=-1)
+
+
+def is_led(held: Float[Tensor, "b t k f"] | None, clips: Tensor) -> Bool[Tensor, " b"]:
+    """Of each of so many clips, whether it is certain where something is that is there."""
+    if held is None:
+        return torch.zeros(len(clips), dtype=torch.bool, device=clips.device)
+    return (~held[..., 0].isnan() & (held[..., -1] > 0)).flatten(1).any(dim=1)
 
 
 def held(
@@ -195,7 +188,7 @@ def held(
             what[:, -1] = torch.where(bare, -1.0, what[:, -1])
             place[:, :, :, -1] = torch.where(bare[:, None, None], 0.0, place[:, :, :, -1])
         place[:, :, :, :-1] = torch.where(none[:, None, None, :, None], 0.0, place[:, :, :, :-1])
-    at = (course - course.new_tensor(_MIDDLE[:2])) / course.new_tensor(_SPREAD[:2])
+    at = (course - course.new_tensor(MIDDLE[:2])) / course.new_tensor(SPREAD[:2])
     place[..., :2] = torch.where(course.isnan(), place[..., :2], at)
     what = repeat(what, "b k f -> b t k f", t=frames).clone()
     what[..., -1] = torch.where(goes, 1.0, what[..., -1])

@@ -1,0 +1,100 @@
+"""What a dynamics learns: where things go from some first frames, as far as its own steps lead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from muybridge.conditioning.text import TextEncoder
+from muybridge.flow.paths import interpolate
+from muybridge.training.objectives import seeded_normal, seeded_uniform
+from muybridge.training.planning import seeing
+from muybridge.transformer.dynamics import PLACE, Dynamics
+from muybridge.transformer.planner import PlannerConfig, told, written
+from muybridge.types import TEMPORAL_STRIDE, Batch, Tracks
+
+KNOWN = 2, 4
+"""Latent frames that are known, at least and at most: two tell how fast things are."""
+
+_LATEST = 4  # half of the batches begin later than their clips do, up to so many latent frames
+
+_NEAR = 0.05  # units of `written`, a fifth of a radius: errors below it are squared, others count as they are
+_AWAY = 0.1  # weight of what is out of the picture
+_OF_SEEING = 0.1  # weight of what is seen at each place
+_SLIPS = 0.05  # places that are told are off by so much at most, as those are that are read from pictures
+
+
+class Following(nn.Module):
+    """Huber's error of the places in all frames, which is the median's more than the mean's: after a collision that may
+    go either way, the middle of both is nowhere. Through all steps at once, so that errors of the first count for what
+    becomes of them.
+
+    Of clips that are pictures, the first frames are seen, with noise of up to `context_noise`; of worlds that nobody
+    has rendered, the places in them are told, somewhat wrong. The text encoder learns nothing.
+    """
+
+    def __init__(
+        self, dynamics: Dynamics, text: TextEncoder, config: PlannerConfig, drop_text: float = 0.1, noise: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.dynamics, self.text, self.config = dynamics.requires_grad_(True), text, config
+        self.drop_text, self.context_noise = drop_text, noise
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles the dynamics, and leaves the draws of random numbers as they are."""
+        self.dynamics.compile(*args, **{"dynamic": False, **kwargs})
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        assert batch.place is not None, "Following needs batch.place"
+        assert batch.text is not None, "Following needs batch.text"
+        assert batch.seed is not None, "Following needs batch.seed"
+        tracks = Tracks.of(batch, torch.ones(len(batch), dtype=torch.bool, device=batch.place.device))
+        data = written(tracks, self.config)
+        data, what = data[..., : PLACE * TEMPORAL_STRIDE], data[:, 0, :, PLACE * TEMPORAL_STRIDE :]
+        chance = seeded_uniform(batch.seed, (4,), salt=2).to(data)
+        # Where clips begin and how much of them is known is the same of all in a batch: shapes follow from it.
+        frames = data.shape[1]
+        assert frames > KNOWN[0], f"clips of {frames} latent frames: there is nothing to follow {KNOWN[0]} known ones"
+        begin = max(0, int((2 * float(chance[0, 3]) - 1) * min(_LATEST + 1, frames - KNOWN[0])))
+        most = min(KNOWN[1], frames - begin - 1)
+        known = KNOWN[0] + int(chance[0, 0] * (1 + most - KNOWN[0]))
+        data, place = data[:, begin:], tracks.place[:, begin:]
+        words = batch.text * (chance[:, 1:2] >= self.drop_text)
+        with torch.no_grad():
+            text = self.text(words[:, : max(1, int((batch.text != 0).sum(dim=1).max()))])
+        scores = None
+        if batch.latent is None:
+            grain = seeded_normal(batch.seed, (known, data.shape[2], 1 + TEMPORAL_STRIDE, PLACE)).to(data)
+            slips = (_SLIPS * chance[:, 2].square()).view(-1, 1, 1, 1, 1) * (grain[..., 1:, :] / 2 + grain[..., :1, :])
+            roughly = data[:, :known] + slips.flatten(3)
+            found = self.dynamics.listen(roughly)
+        else:
+            shown = batch.latent[:, begin : begin + known].float()
+            grain = seeded_normal(batch.seed, tuple(shown.shape[1:]), salt=3).to(data)
+            level = (self.context_noise * chance[:, 2:3].square()).expand(-1, known)
+            roughly, found, scores = self.dynamics.look(interpolate(shown, grain, level))
+        foreseen = self.dynamics(roughly, found, what, text, data.shape[1])
+        there = tracks.is_there[:, None, :, None]
+        middle = place[..., :2]
+        inside = ((middle > -0.1) & (middle < 1.1)).all(dim=-1).movedim(2, 3)[..., None]
+        error = F.huber_loss(foreseen, data, reduction="none", delta=_NEAR) / _NEAR
+        error = rearrange(error, "b t k (p e) -> b t k p e", e=PLACE) * (_AWAY + (1 - _AWAY) * inside)
+        loss = (error * there[..., None]).sum() / (there.sum() * data.shape[1] * error[0, 0, 0].numel())
+        with torch.no_grad():
+            numbers = torch.cat([foreseen, what[:, None].expand(-1, data.shape[1], -1, -1)], dim=-1)
+            off = (told(numbers, self.config).place[..., :2] - middle).norm(dim=-1)
+            counts = tracks.is_there[:, None, None] & inside[..., 0].movedim(3, 2)
+            shares = [
+                (off[:, part] * counts[:, part]).sum() / counts[:, part].sum().clamp_min(1)
+                for part in (slice(known), slice(known, known + 2), slice(-1, None))
+            ]
+            metrics = dict(zip(("off", "off_next", "off_last"), shares, strict=True))
+        if batch.classes is not None and scores is not None:
+            seen = seeing(scores, batch.classes[:, begin : begin + known], self.config)
+            metrics["seeing"] = seen.detach()
+            loss = loss + _OF_SEEING * seen
+        return loss, {"loss": loss.detach(), **metrics}
