@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mentions import mentioned
 
-from muybridge.data.sentences import names_prop
+from muybridge.data.naming import names_prop
 from muybridge.simulation.captions import (
     VOCABULARY,
     Fact,

@@ -429,6 +429,14 @@ def test_what_is_light_stays_light() -> None:
     assert done.stdout.split() == []
 
 
+def test_who_makes_a_clip_waits_for_no_simulator() -> None:
+    found = "import sys, muybridge.commands.generate; print(*{'mujoco', 'numba', 'scipy'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", found], capture_output=True, text=True, check=True, env=child_environment()
+    )
+    assert done.stdout.split() == []
+
+
 def test_everything_exported_is_there() -> None:
     for name in muybridge.__dir__():
         assert getattr(muybridge, name) is not None or name in ("__file__", "__cached__")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from muybridge.data import shards
 from muybridge.data.epochs import Epochs
-from muybridge.data.sentences import named
+from muybridge.data.naming import named
 from muybridge.data.shards import EncodedClip, Shards, _open, cached_clips, write_shards
 from muybridge.data.source import clip_seeds, draw, share, token_ids
 from muybridge.data.turns import InTurns

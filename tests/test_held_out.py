@@ -11,7 +11,8 @@ import torch
 from muybridge.commands.bench import SUITES
 from muybridge.commands.bench_fidelity import Continued
 from muybridge.data.material import Shape, Simulated
-from muybridge.data.sentences import COLOURS, SHAPES, Sentences
+from muybridge.data.naming import COLOURS, SHAPES
+from muybridge.data.sentences import Sentences
 from muybridge.data.source import clip_seeds
 from muybridge.data.worlds import HELD_OUT, HELD_OUT_PAIRS
 from muybridge.evaluation import feature_training, shape_training, statistics

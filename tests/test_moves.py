@@ -15,7 +15,7 @@ from tiny_checkpoint import build_planning_model
 import muybridge
 from muybridge.cli import obey
 from muybridge.data.moves import course_of, move_of
-from muybridge.data.sentences import COLOURS
+from muybridge.data.naming import COLOURS
 from muybridge.sampler import Settings
 from muybridge.sampler.plan import plan
 from muybridge.transformer.planner import held, written

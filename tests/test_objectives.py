@@ -18,7 +18,8 @@ from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
 from muybridge.data.crops import Crops, cache_pixels
 from muybridge.data.material import Shape, Simulated, classes_of_places
-from muybridge.data.sentences import COLOURS, OBJECTS, SHAPES, SIZES, Sentences, named
+from muybridge.data.naming import COLOURS, OBJECTS, SHAPES, SIZES, named
+from muybridge.data.sentences import Sentences
 from muybridge.flow.paths import expand_level
 from muybridge.simulation import VOCABULARY, describe
 from muybridge.training.objectives import (

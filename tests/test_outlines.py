@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from muybridge.data.material import KINDS, Shape, Simulated, of_latents, tracks_of
+from muybridge.data.material import KINDS, Shape, Simulated, tracks_of
 from muybridge.data.worlds import HELD_OUT_PAIRS
-from muybridge.simulation import Clip, mesh_of, outlines, sample_world, simulate, unseen
+from muybridge.simulation import Clip, mesh_of, sample_world, simulate, unseen
+from muybridge.simulation.outlines import outlines
 from muybridge.simulation.physics import geoms, trajectory
 from muybridge.simulation.render import render
 from muybridge.simulation.standins import with_meshes
+from muybridge.types import of_latents
 
 SHAPE = Shape(17, 96, 128, 15.0)
 

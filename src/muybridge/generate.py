@@ -17,7 +17,7 @@ from muybridge.backends.tuning import PLAIN, TUNED, Tuning
 from muybridge.conditioning.familiarity import doubts
 from muybridge.conditioning.text import pad
 from muybridge.data.moves import course_of
-from muybridge.data.sentences import names_prop
+from muybridge.data.naming import names_prop
 from muybridge.engines.engine import Engine
 from muybridge.sampler.ahead import ahead
 from muybridge.sampler.drafts import begun, drafted

@@ -24,7 +24,7 @@ from muybridge.conditioning.pretrained import PretrainedText
 from muybridge.conditioning.text import TextConfig, TextEncoder
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.conditioning.witness import Witness, WitnessConfig
-from muybridge.data import sentences
+from muybridge.data import naming, sentences
 from muybridge.data.crops import Crops, cache_pixels, whole_clips
 from muybridge.data.material import (
     THINGS,
@@ -65,7 +65,7 @@ from muybridge.types import Progress, Trained, sizes_named
 Step: TypeAlias = tuple[str, Trained | Progress]
 """What is being done, and how far it is."""
 
-CLASSES = (len(sentences.COLOURS), len(sentences.SHAPES), len(sentences.SIZES))
+CLASSES = (len(naming.COLOURS), len(naming.SHAPES), len(naming.SIZES))
 """What is told of an object that a sentence names."""
 
 MEASURED = 64
@@ -94,14 +94,14 @@ def train(
     about = identity(recipe, material, pretrained)
     autoencoder = yield from learn_autoencoder(recipe, material, folder, group, about)
     text = text_encoder(recipe, vocabulary, pretrained)
-    reader = Reader(text.config, CLASSES, sentences.OBJECTS) if material.grammatical else None
+    reader = Reader(text.config, CLASSES, naming.OBJECTS) if material.grammatical else None
     if reader is not None:
         yield from learn_words(recipe, Reading(text, reader), vocabulary, folder, group, about, workers)
     # Whether words were learnt in this process or in an earlier one, what follows begins with the same numbers.
     torch.manual_seed(recipe.flow[0].training.seed)
     transformer = VideoTransformer(recipe.transformer)
     recogniser = Recogniser(recipe.transformer, material.classes) if material.classes else None
-    name = sentences.named if material.grammatical else None
+    name = naming.named if material.grammatical else None
     for stage in recipe.flow:
         for portion in stage.portions:
             yield from encode_clips(recipe, portion, material, autoencoder, folder, group, workers)
@@ -283,10 +283,10 @@ def learn_witness(
         return None
     torch.manual_seed(stage.training.seed)
     colours, shapes, _ = CLASSES
-    sizes = (recipe.autoencoder.channels, recipe.transformer.text_width, colours, shapes, sentences.OBJECTS)
+    sizes = (recipe.autoencoder.channels, recipe.transformer.text_width, colours, shapes, naming.OBJECTS)
     witness = Witness(WitnessConfig(*sizes, stage.width, stage.blocks))
     portions, seed = first_frames(recipe, stage.batch), stage.training.seed
-    source = in_turns(recipe, folder, portions, seed, vocabulary, sentences.named)
+    source = in_turns(recipe, folder, portions, seed, vocabulary, naming.named)
     with Prefetch(source, min(workers, 1)) as ahead:
         objective = Witnessing(witness, text.requires_grad_(False), autoencoder.requires_grad_(False))
         yield from trained("witness", objective, ahead, stage.training, folder, group, about)

@@ -15,8 +15,10 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import TypeAlias
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Integer, UInt8
+from einops import rearrange
+from jaxtyping import Bool, Float, Float32, Int, Integer, UInt8
 from torch import Tensor
 
 TEMPORAL_STRIDE = 4
@@ -34,6 +36,12 @@ def latent_frames(pixel_frames: int) -> int:
         low = max(1, pixel_frames - (pixel_frames - 1) % TEMPORAL_STRIDE)
         raise ValueError(f"a clip has 1 + 4k frames, not {pixel_frames}: take {low} or {low + TEMPORAL_STRIDE}")
     return 1 + (pixel_frames - 1) // TEMPORAL_STRIDE
+
+
+def of_latents(place: Float32[np.ndarray, "t k e"], temporal_stride: int) -> Float32[np.ndarray, "l p k e"]:
+    """What a track of pixel frames tells of each latent frame: of as many as that stands for, of the first the same."""
+    first: Float32[np.ndarray, "l p k e"] = np.repeat(place[None, :1], temporal_stride, axis=1)
+    return np.concatenate([first, rearrange(place[1:], "(l p) k e -> l p k e", p=temporal_stride)])
 
 
 def sizes_named(sizes: Sequence[Sequence[int]]) -> str:

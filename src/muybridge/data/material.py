@@ -14,9 +14,10 @@ from jaxtyping import Bool, Float, Float32, Int64, UInt8
 
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data.footage import Bucket, Footage
-from muybridge.data.sentences import COLOURS, SHAPES
+from muybridge.data.naming import COLOURS, SHAPES
 from muybridge.data.worlds import HELD_OUT, HELD_OUT_PAIRS
-from muybridge.simulation import VOCABULARY, Camera, Unseen, World, outlines, simulate, unseen
+from muybridge.simulation import VOCABULARY, Camera, Unseen, World, simulate, unseen
+from muybridge.simulation.outlines import outlines
 from muybridge.types import sizes_named
 
 
@@ -220,12 +221,6 @@ def tracks_of(
     for n, (colour, shape_of) in enumerate(kinds):
         place[:, colour], kind[colour] = around[:, n], (colour, shape_of)
     return place, kind
-
-
-def of_latents(place: Float32[np.ndarray, "t k e"], temporal_stride: int) -> Float32[np.ndarray, "l p k e"]:
-    """What a track of pixel frames tells of each latent frame: of as many as that stands for, of the first the same."""
-    first: Float32[np.ndarray, "l p k e"] = np.repeat(place[None, :1], temporal_stride, axis=1)
-    return np.concatenate([first, rearrange(place[1:], "(l p) k e -> l p k e", p=temporal_stride)])
 
 
 def classes_of_places(

@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from muybridge.data.material import of_latents
-from muybridge.data.sentences import COLOURS, named
-from muybridge.types import TEMPORAL_STRIDE, Move
+from muybridge.data.naming import COLOURS, named
+from muybridge.types import TEMPORAL_STRIDE, Move, of_latents
 
 OUTSIDE = 1.0
 """How far beyond the picture's edge a thing may go, in pictures."""

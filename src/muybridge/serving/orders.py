@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from muybridge.data.moves import course_of, move_of
-from muybridge.data.sentences import COLOURS
+from muybridge.data.naming import COLOURS
 from muybridge.generate import LARGEST_CLIP
 from muybridge.sampler.sample import SOLVERS
 from muybridge.serving.catalogue import Catalogue, Offer

@@ -25,7 +25,6 @@ from muybridge.data.material import (
     Shape,
     Simulated,
     classes_of_places,
-    of_latents,
     origin_of,
     tracks_of,
 )
@@ -34,7 +33,7 @@ from muybridge.data.shards import EncodedClip, cached_clips, write_shards
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.training.objectives import to_pixels
 from muybridge.training.parallel import Group
-from muybridge.types import TEMPORAL_STRIDE, Progress
+from muybridge.types import TEMPORAL_STRIDE, Progress, of_latents
 
 T = TypeVar("T")
 
