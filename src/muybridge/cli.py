@@ -549,7 +549,9 @@ def main() -> None:
         warnings.filterwarnings("default", module="muybridge")
         warnings.showwarning = lambda message, *rest, **more: print(f"note: {message}", file=sys.stderr)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin take the cores from those that work
+    # Threads that spin for long take the cores from those that work; those that sleep at once are woken too late.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     sys.exit(obey(sys.argv[1:]))
 
 

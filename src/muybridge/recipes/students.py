@@ -40,7 +40,7 @@ NANO_FAST = StudentRecipe(
     name="nano-fast",
     exercises=(
         Shorten(
-            replace(_LEARN, lr=4e-4, muon_lr=5e-4, compile=True),
+            replace(_LEARN, steps=450, lr=4e-4, muon_lr=5e-4, compile=True),
             batch=16,
             firsts=128,
             finest=16,

@@ -170,10 +170,10 @@ def _window(
     grid = time_grid(steps, _SHIFT).to(x)[:, None, None].expand(-1, *x.shape[:2])
     levels = hold_levels(grid, is_told)[..., None].expand(-1, *x.shape[:3])
 
-    held = streams.held
+    held, looked = streams.held, planner.look(streams)
 
     def velocity(x: Tensor, level: Tensor) -> Tensor:
-        foreseen = planner(x, level, streams)[0].float()
+        foreseen = planner(x, level, streams, looked)[0].float()
         away: Tensor = x - (foreseen if held is None else torch.where(held.isnan(), foreseen, held))
         return away / expand_level(level.clamp_min(1e-6), x)
 

@@ -82,16 +82,33 @@ class Planner(nn.Module):
         nn.init.zeros_(self.out.bias)
         self.dynamics = Dynamics(config.of_dynamics) if config.steps else None
 
+    def look(
+        self, streams: Streams
+    ) -> tuple[Float[Tensor, "b t k d"], Float[Tensor, "b t d"], Float[Tensor, "b t j h w"]]:
+        """What the eye sees in each frame: the same at all levels."""
+        seen, whole, scores = (
+            rearrange(part, "(b t) ... -> b t ...", b=len(streams.known))
+            for part in self.eye(streams.known.flatten(0, 1))
+        )
+        return seen, whole, scores
+
     def forward(
-        self, x: Float[Tensor, "b t k f"], level: Float[Tensor, "b t k"], streams: Streams
+        self,
+        x: Float[Tensor, "b t k f"],
+        level: Float[Tensor, "b t k"],
+        streams: Streams,
+        looked: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> tuple[Float[Tensor, "b t k f"], Float[Tensor, "b t j h w"]]:
-        """The tracks, and what the eye sees at each place of `streams.known`: it looks at frames that are known."""
+        """The tracks, and what the eye sees at each place of `streams.known`: it looks at frames that are known.
+
+        looked  what `look` says of them, for who asks at many levels
+        """
         assert streams.text_mask is None, "a planner reads words without a mask"
-        clips, t, k = x.shape[:3]
-        seen, whole, scores = self.eye(streams.known.flatten(0, 1))
+        t, k = x.shape[1:3]
+        seen, whole, scores = looked or self.look(streams)
         known = streams.is_known[:, :, None, None]
-        seen = torch.where(known, seen.unflatten(0, (clips, t)), self.unseen[0].to(seen))
-        whole = torch.where(known[:, :, 0], whole.unflatten(0, (clips, t)), self.unseen[1].to(whole))
+        seen = torch.where(known, seen, self.unseen[0].to(seen))
+        whole = torch.where(known[:, :, 0], whole, self.unseen[1].to(whole))
         tokens = rearrange(self.tracks_in(x) + self.slot[:k] + seen, "b t k d -> b (t k) 1 d")
         beside = torch.cat([self.text_in(streams.text), whole.to(streams.text)], dim=1)
         modulation, _ = self.level(rearrange(level, "b t k -> b (t k)"), gist(streams.text, None))
@@ -99,7 +116,7 @@ class Planner(nn.Module):
         for block in self.blocks:
             tokens, beside = block(tokens, beside, modulation, turn, None)
         out: Tensor = self.out(F.rms_norm(tokens, tokens.shape[-1:], eps=1e-6))
-        return rearrange(out, "b (t k) 1 f -> b t k f", k=k), scores.unflatten(0, (clips, t))
+        return rearrange(out, "b (t k) 1 f -> b t k f", k=k), scores
 
     def _positions(self, t: int, k: int, streams: Streams) -> Float[Tensor, "b n 3"]:
         """Of the tokens: when, and which thing."""
