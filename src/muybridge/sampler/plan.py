@@ -18,6 +18,7 @@ from torch import Tensor
 from muybridge.flow.paths import expand_level
 from muybridge.flow.schedules import hold_levels, time_grid
 from muybridge.flow.solvers import euler
+from muybridge.transformer.dynamics import FEWEST, MOST
 from muybridge.transformer.planner import Planner, is_led, joined, parted, told
 from muybridge.types import Streams, Tracks
 
@@ -26,12 +27,6 @@ _SHIFT = 2.0
 
 _SALT = 0x504C414E
 """A plan is drawn from other noise than its clip."""
-
-_ENOUGH = 2
-"""Latent frames that tell how fast things are."""
-
-_READ = 4
-"""Latent frames that a dynamics has learnt to read at most."""
 
 
 @torch.inference_mode()
@@ -102,9 +97,9 @@ def _seen(
 ) -> Float[Tensor, "1 n k f"]:
     """The plan of one clip; if enough of its frames are known, as the dynamics has it from what is seen in them."""
     count, one = int(streams.is_known[row].sum()), planned[row]
-    if planner.dynamics is None or count < _ENOUGH or bool(is_led(streams.held, planned)[row]):
+    if planner.dynamics is None or count < FEWEST or bool(is_led(streams.held, planned)[row]):
         return one
-    begin = max(0, count - _READ)
+    begin = max(0, count - MOST)
     places, what = parted(one, planner.config)
     roughly, found, _ = planner.dynamics.look(streams.known[row, begin:count])
     follows = planner.dynamics(roughly, found, what, streams.text[row], one.shape[1] - begin)
@@ -120,9 +115,9 @@ def _next(
 ) -> Float[Tensor, "b n k f"]:
     """The tracks, as numbers, of the frames that follow those of `before`, of which there are no pictures."""
     led = is_led(streams.held, before)
-    if planner.dynamics is None or before.shape[1] < _ENOUGH or bool(led.all()):
+    if planner.dynamics is None or before.shape[1] < FEWEST or bool(led.all()):
         return _window(planner, noise, before, streams, steps)
-    places, what = parted(before[:, -_READ:], planner.config)
+    places, what = parted(before[:, -MOST:], planner.config)
     found, count = planner.dynamics.listen(places), places.shape[1]
     follows = joined(planner.dynamics(places, found, what, streams.text, count + noise.shape[1])[:, count:], what)
     if not bool(led.any()):

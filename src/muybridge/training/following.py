@@ -13,12 +13,9 @@ from muybridge.conditioning.text import TextEncoder
 from muybridge.flow.paths import interpolate
 from muybridge.training.objectives import seeded_normal, seeded_uniform
 from muybridge.training.planning import seeing
-from muybridge.transformer.dynamics import PLACE, Dynamics
+from muybridge.transformer.dynamics import FEWEST, MOST, PLACE, Dynamics
 from muybridge.transformer.planner import PlannerConfig, told, written
 from muybridge.types import TEMPORAL_STRIDE, Batch, Tracks
-
-KNOWN = 2, 4
-"""Latent frames that are known, at least and at most: two tell how fast things are."""
 
 _LATEST = 4  # half of the batches begin later than their clips do, up to so many latent frames
 
@@ -58,10 +55,10 @@ class Following(nn.Module):
         chance = seeded_uniform(batch.seed, (4,), salt=2).to(data)
         # Where clips begin and how much of them is known is the same of all in a batch: shapes follow from it.
         frames = data.shape[1]
-        assert frames > KNOWN[0], f"clips of {frames} latent frames: there is nothing to follow {KNOWN[0]} known ones"
-        begin = max(0, int((2 * float(chance[0, 3]) - 1) * min(_LATEST + 1, frames - KNOWN[0])))
-        most = min(KNOWN[1], frames - begin - 1)
-        known = KNOWN[0] + int(chance[0, 0] * (1 + most - KNOWN[0]))
+        assert frames > FEWEST, f"clips of {frames} latent frames: there is nothing to follow {FEWEST} known ones"
+        begin = max(0, int((2 * float(chance[0, 3]) - 1) * min(_LATEST + 1, frames - FEWEST)))
+        most = min(MOST, frames - begin - 1)
+        known = FEWEST + int(chance[0, 0] * (1 + most - FEWEST))
         data, place = data[:, begin:], tracks.place[:, begin:]
         words = batch.text * (chance[:, 1:2] >= self.drop_text)
         with torch.no_grad():

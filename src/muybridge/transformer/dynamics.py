@@ -23,6 +23,9 @@ from muybridge.types import TEMPORAL_STRIDE
 PLACE = 5
 """Numbers of a place: x, y, logarithms of half the width, of half the height, and of the distance."""
 
+FEWEST, MOST = 2, 4
+"""Latent frames that it reads: two tell how fast things are, and more than four it has never met."""
+
 _FINE = 4.0  # by how much larger differences of places are written than places
 _READS, _STEPS = 2, 3  # blocks
 
@@ -124,7 +127,7 @@ class Dynamics(nn.Module):
     ) -> tuple[Float[Tensor, "b m k f"], Float[Tensor, "b j d"]]:
         """Where things are, and what is to be kept in mind of each of them and of the scene."""
         m = found.shape[1]
-        assert m >= 2, "how fast things are, one frame does not tell"
+        assert FEWEST <= m <= MOST, f"{m} known frames"
         ago = torch.arange(1 - m, 1, device=found.device).to(found)[:, None, None]
         kinds = torch.cat([self.kind_in(what), self.scene.expand(len(what), 1, -1).to(what)], dim=1)
         tokens = found + kinds[:, None] + self.ago(ago)
