@@ -26,7 +26,11 @@ from muybridge.engines.kinds import KINDS, eager, home_of, kind_of, make, presen
 from muybridge.engines.parts import Part
 from muybridge.storage.video import read_mp4
 
-PLAIN = ("transformer.model", "transformer.blocks", "transformer.rope", "tokenizer.autoencoder", "conditioning.text")
+PLAIN = (
+    *(f"transformer.{name}" for name in ("model", "blocks", "rope", "planner")),
+    "tokenizer.autoencoder",
+    "conditioning.text",
+)
 PROMPT = "a small red ball rolls behind a tall blue box"
 
 

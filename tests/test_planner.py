@@ -76,6 +76,13 @@ def test_frames_that_are_not_known_are_not_looked_at(planner: Planner, known: in
         assert not torch.equal(planner(x, level, given)[0], planner(x, level, changed)[0])
 
 
+@pytest.mark.parametrize("known", [0, 1, 3, FRAMES])
+def test_looking_once_sees_what_looking_at_all_frames_does(planner: Planner, known: int) -> None:
+    given = streams(known=known)
+    for one, other in zip(planner.look_once(given), planner.look(given), strict=False):
+        torch.testing.assert_close(one, other)
+
+
 def test_the_eye_finds_the_middle_of_what_it_looks_for() -> None:
     """A score that is high at one place alone: what is told of the thing is what is there, and where that is."""
     eye = Planner(CONFIG).eye

@@ -21,7 +21,7 @@ from muybridge.data.naming import names_prop
 from muybridge.engines.engine import Engine
 from muybridge.sampler.ahead import ahead
 from muybridge.sampler.drafts import begun, drafted
-from muybridge.sampler.plan import Plans, plan
+from muybridge.sampler.plan import Foreseer, Plans, plan
 from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
 from muybridge.sampler.stream import check_streamed, stream
 from muybridge.sampler.tries import tried
@@ -249,8 +249,9 @@ class Model:
         self, streams: Streams, negative: Streams | None, settings: Settings, seeds: Sequence[int]
     ) -> Iterator[Event]:
         """Where things go, if there is a planner and they are not told already; then a clip that follows."""
-        if self.planner is not None and settings.plan_steps and streams.told is None:
-            tracks = plan(self.planner, streams, self._frames, settings.plan_steps, seeds)
+        planner = self.foreseer
+        if planner is not None and settings.plan_steps and streams.told is None:
+            tracks = plan(planner, streams, self._frames, settings.plan_steps, seeds)
             streams = replace(streams, told=self.transformer.tell(tracks, streams.known))
         yield from sample(self._denoise, streams, negative, settings, seeds)
 
@@ -282,6 +283,11 @@ class Model:
         return self.witness.mistakes(pictures, self.witness.asked(streams.text))
 
     @property
+    def foreseer(self) -> Foreseer | None:
+        """The planner, if there is one, as the engine runs it."""
+        return self.planner if self.engine is None or self.planner is None else self.engine.foreseeing(self.planner)
+
+    @property
     def _decoder(self) -> VideoAutoencoder | Engine:
         return self.autoencoder if self.engine is None else self.engine
 
@@ -310,7 +316,8 @@ class Stream:
         streams = model.encode([self.condition])
         self._fps, known = streams.fps, streams.known[:, : int(streams.is_known.sum())]
         self._carry: Carry | None = None
-        self._plans = None if model.planner is None else Plans(model.planner)
+        planner = model.foreseer
+        self._plans = None if planner is None else Plans(planner)
         if model.transformer.config.causal:
             self._words = self._read(condition.prompt)
             latents = self._frames(known, seed)

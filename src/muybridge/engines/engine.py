@@ -12,6 +12,9 @@ from torch import Tensor
 
 from muybridge.engines.parts import AFTER, BEFORE, Part, extent, shape_of
 from muybridge.engines.streaming import OWN, PAST, nothing_held, rolled
+from muybridge.sampler.plan import Foreseer
+from muybridge.transformer.dynamics import Dynamics
+from muybridge.transformer.planner import Planner, PlannerConfig
 from muybridge.transformer.streaming import Words
 from muybridge.types import TEMPORAL_STRIDE, Carry, Streams
 
@@ -53,6 +56,10 @@ class Engine:
         sizes = {"batch": len(latent), "frames": latent.shape[1], "height": latent.shape[3], "width": latent.shape[4]}
         shape = shape_of(self.parts["transformer"].inputs["told"], sizes)
         return torch.zeros(shape) if streams.told is None else streams.told.reshape(shape)
+
+    def foreseeing(self, planner: Planner) -> Foreseer:
+        """The planner with its steps run here; itself where that is none of the parts."""
+        return Foreseeing(planner, self.functions["planner"]) if "planner" in self.functions else planner
 
     def advance(
         self,
@@ -110,3 +117,28 @@ class Engine:
         out, *after = self.functions[name]([x.float(), *before])
         names = [key.removeprefix(AFTER) for key in part.outputs if key.startswith(AFTER)]
         return out, dict(zip(names, after, strict=True))
+
+
+@dataclass(frozen=True)
+class Foreseeing:
+    """A planner one of whose steps is a function: it looks once a plan, and steps many times."""
+
+    planner: Planner
+    function: Function
+
+    @property
+    def config(self) -> PlannerConfig:
+        return self.planner.config
+
+    @property
+    def dynamics(self) -> Dynamics | None:
+        return self.planner.dynamics
+
+    def look_once(self, streams: Streams) -> tuple[Float[Tensor, "b t k d"], Float[Tensor, "b t d"]]:
+        return self.planner.look_once(streams)
+
+    def foresee(
+        self, x: Tensor, level: Tensor, text: Tensor, fps: Tensor, seen: Tensor, whole: Tensor
+    ) -> Float[Tensor, "b t k f"]:
+        (foreseen,) = self.function([given.float() for given in (x, level, text, fps, seen, whole)])
+        return foreseen

@@ -1,4 +1,4 @@
-"""The engines there are, and how each is made for a model: what runs its transformer and its decoder."""
+"""The engines there are, and how each is made for a model: what runs its planner, its transformer and its decoder."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from muybridge.sampler.sample import Settings
 from muybridge.storage.atomic import new_file
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.transformer.model import VideoTransformer
+from muybridge.transformer.planner import Planner
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +35,7 @@ KINDS = {
 }
 """The engines beside PyTorch, each with the package that it needs."""
 
-CLIP, STREAM = ("transformer", "decoder"), ("transformer", "advance", "decoder")
+CLIP, STREAM = ("planner", "transformer", "decoder"), ("planner", "transformer", "advance", "decoder")
 """The parts that take the time of a clip, and of a stream: its first frame is drawn as a clip. Words and stills are
 read by PyTorch, once."""
 
@@ -49,6 +50,7 @@ class Runnable(Protocol):
     text: TextEncoder
     transformer: VideoTransformer
     witness: Witness | None
+    planner: Planner | None
     dtype: torch.dtype
     config: Mapping[str, Any]
     settings: Settings
@@ -146,9 +148,9 @@ def eager(model: Runnable, dtype: torch.dtype = torch.float32) -> Engine:
 
 
 def _parts(model: Runnable) -> dict[str, Part]:
-    found = parts_of(model.text, model.transformer, model.autoencoder, tells=True)
+    found = parts_of(model.text, model.transformer, model.autoencoder, planner=model.planner, tells=True)
     found |= parts_of_a_stream(model.transformer, model.text.config.queries)
-    return {name: found[name] for name in (*CLIP, "advance") if name in found}
+    return {name: found[name] for name in STREAM if name in found}
 
 
 def _function(part: Part, kind: str, home: Path, threads: int | None) -> Function:
@@ -156,7 +158,8 @@ def _function(part: Part, kind: str, home: Path, threads: int | None) -> Functio
     if engine == "openvino":
         from muybridge.engines import open_vino
 
-        if precision == "int8" and part.name == "decoder":  # products only: nobody multiplies its convolutions so
+        # Of a decoder nobody multiplies the convolutions so, and a plan is places, which are to be exact.
+        if precision == "int8" and part.name in ("decoder", "planner"):
             precision = open_vino.native()
         graph = _in_int8(part, home) if precision == "int8" else _graph(part, home)
         return open_vino.function(part, graph, precision, threads, home / "compiled")

@@ -3,6 +3,8 @@
     text         ids of a prompt's words -> the tokens that the transformer reads
     transformer  noisy latent, levels, tokens, speed (and which frames are known, for models that are anchored to
                  them, and span, for models that jump) -> velocity
+    planner      noisy tracks as numbers, their levels, tokens, speed and what was seen -> the tracks (of a model that
+                 foresees where things go, for engines; exports know nothing of it yet)
     decoder      latent frames, what was before -> pixel frames, what is to be remembered
     encoder      pixel frames, what was before -> latent frames, what is to be remembered
     witness      a latent picture, tokens -> scores of what stands where, and of what the words name (of a model that
@@ -28,6 +30,7 @@ from muybridge.conditioning.text import TextEncoder
 from muybridge.conditioning.witness import Witness
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.transformer.model import VideoTransformer
+from muybridge.transformer.planner import Planner
 from muybridge.types import TEMPORAL_STRIDE, Carry, Streams
 
 Axes: TypeAlias = tuple[int | str, ...]
@@ -105,6 +108,19 @@ class Transformer(nn.Module):
         return (self.transformer(latent, level, Streams(text, None, latent, known, fps, told=told), span=span),)
 
 
+class Foresees(nn.Module):
+    """One step of a plan."""
+
+    def __init__(self, planner: Planner) -> None:
+        super().__init__()
+        self.planner = planner
+
+    def forward(
+        self, tracks: Tensor, level: Tensor, text: Tensor, fps: Tensor, seen: Tensor, whole: Tensor
+    ) -> tuple[Tensor]:
+        return (self.planner.foresee(tracks, level, text, fps, seen, whole),)
+
+
 class Decoder(nn.Module):
     """Latent frames and the carry -> pixel frames, four for each, and the carry."""
 
@@ -145,6 +161,7 @@ def parts_of(
     transformer: VideoTransformer,
     autoencoder: VideoAutoencoder,
     witness: Witness | None = None,
+    planner: Planner | None = None,
     tells: bool = False,
 ) -> dict[str, Part]:
     """The parts of a model by name, in float32 on the CPU.
@@ -156,6 +173,8 @@ def parts_of(
     parts = [_text(text), _transformer(transformer, tokens, tells), _decoder(autoencoder), _encoder(autoencoder)]
     if witness is not None:
         parts.append(_witness(witness, tokens))
+    if planner is not None:
+        parts.append(_planner(planner, tokens))
     return {part.name: part for part in parts}
 
 
@@ -210,6 +229,20 @@ def _witness(witness: Witness, tokens: int) -> Part:
         "shape": ("batch", config.objects, config.shapes),
     }
     return Part("witness", Looks(witness), inputs, outputs)
+
+
+def _planner(planner: Planner, tokens: int) -> Part:
+    config = planner.config
+    tracks: Axes = ("batch", "frames", config.things, config.numbers)
+    inputs: dict[str, Axes] = {
+        "tracks": tracks,
+        "level": tracks[:3],
+        "text": ("batch", tokens, config.text_width),
+        "fps": ("batch",),
+        "seen": (*tracks[:3], config.width),
+        "whole": ("batch", "frames", config.width),
+    }
+    return Part("planner", Foresees(planner), inputs, {"foreseen": tracks})
 
 
 def _decoder(autoencoder: VideoAutoencoder) -> Part:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,8 @@ from torch import Tensor
 from muybridge.flow.paths import expand_level
 from muybridge.flow.schedules import hold_levels, time_grid
 from muybridge.flow.solvers import euler
-from muybridge.transformer.dynamics import FEWEST, MOST
-from muybridge.transformer.planner import Planner, is_led, joined, parted, told
+from muybridge.transformer.dynamics import FEWEST, MOST, Dynamics
+from muybridge.transformer.planner import PlannerConfig, is_led, joined, parted, told
 from muybridge.types import Streams, Tracks
 
 _SHIFT = 2.0
@@ -29,8 +30,31 @@ _SALT = 0x504C414E
 """A plan is drawn from other noise than its clip."""
 
 
+@runtime_checkable
+class Foreseer(Protocol):
+    """What is asked of a planner: `transformer.planner.Planner` has it, and so has an engine that runs one."""
+
+    @property
+    def config(self) -> PlannerConfig: ...
+
+    @property
+    def dynamics(self) -> Dynamics | None: ...
+
+    def look_once(self, streams: Streams) -> tuple[Float[Tensor, "b t k d"], Float[Tensor, "b t d"]]: ...
+
+    def foresee(
+        self,
+        x: Float[Tensor, "b t k f"],
+        level: Float[Tensor, "b t k"],
+        text: Float[Tensor, "b n e"],
+        fps: Float[Tensor, " b"],
+        seen: Float[Tensor, "b t k d"],
+        whole: Float[Tensor, "b t d"],
+    ) -> Float[Tensor, "b t k f"]: ...
+
+
 @torch.inference_mode()
-def plan(planner: Planner, streams: Streams, window: int, steps: int, seeds: Sequence[int]) -> Tracks:
+def plan(planner: Foreseer, streams: Streams, window: int, steps: int, seeds: Sequence[int]) -> Tracks:
     """Where things will be in each clip; its noise depends on the clip's seed alone.
 
     window  latent frames of the clips that the planner learnt from. Of shorter clips a plan is made as if they went on
@@ -58,7 +82,7 @@ class Plans:
     are others than those of the window before, what was foreseen no longer holds, and the pictures tell what is there.
     """
 
-    def __init__(self, planner: Planner) -> None:
+    def __init__(self, planner: Foreseer) -> None:
         self.planner = planner
         self._planned: tuple[Tensor, Float[Tensor, "1 t k f"]] | None = None
 
@@ -81,7 +105,9 @@ class Plans:
         return told(planned, self.planner.config)
 
 
-def _first(planner: Planner, noise: Float[Tensor, "b n k f"], streams: Streams, steps: int) -> Float[Tensor, "b n k f"]:
+def _first(
+    planner: Foreseer, noise: Float[Tensor, "b n k f"], streams: Streams, steps: int
+) -> Float[Tensor, "b n k f"]:
     """The tracks, as numbers, of as many frames as there is noise for, from the pictures of those that are known."""
     length = noise.shape[1]
     more = max(0, length - streams.is_known.shape[1])
@@ -93,7 +119,7 @@ def _first(planner: Planner, noise: Float[Tensor, "b n k f"], streams: Streams, 
 
 
 def _seen(
-    planner: Planner, planned: Float[Tensor, "b n k f"], streams: Streams, row: slice
+    planner: Foreseer, planned: Float[Tensor, "b n k f"], streams: Streams, row: slice
 ) -> Float[Tensor, "1 n k f"]:
     """The plan of one clip; if enough of its frames are known, as the dynamics has it from what is seen in them."""
     count, one = int(streams.is_known[row].sum()), planned[row]
@@ -107,7 +133,7 @@ def _seen(
 
 
 def _next(
-    planner: Planner,
+    planner: Foreseer,
     noise: Float[Tensor, "b n k f"],
     before: Float[Tensor, "b m k f"],
     streams: Streams,
@@ -146,14 +172,14 @@ def _cut(streams: Streams, begin: int, end: int) -> Streams:
     return replace(streams, known=known, is_known=is_known, held=_held(streams, begin, end - begin))
 
 
-def _noise(planner: Planner, length: int, streams: Streams, seeds: Sequence[int]) -> Float[Tensor, "b n k f"]:
+def _noise(planner: Foreseer, length: int, streams: Streams, seeds: Sequence[int]) -> Float[Tensor, "b n k f"]:
     config = planner.config
     drawn = [torch.randn(length, config.things, config.numbers, generator=_generator(seed)) for seed in seeds]
     return torch.stack(drawn).to(streams.known.device)
 
 
 def _window(
-    planner: Planner,
+    planner: Foreseer,
     noise: Float[Tensor, "b n k f"],
     before: Float[Tensor, "b m k f"],
     streams: Streams,
@@ -165,10 +191,10 @@ def _window(
     grid = time_grid(steps, _SHIFT).to(x)[:, None, None].expand(-1, *x.shape[:2])
     levels = hold_levels(grid, is_told)[..., None].expand(-1, *x.shape[:3])
 
-    held, looked = streams.held, planner.look(streams)
+    held, (seen, whole) = streams.held, planner.look_once(streams)
 
     def velocity(x: Tensor, level: Tensor) -> Tensor:
-        foreseen = planner(x, level, streams, looked)[0].float()
+        foreseen = planner.foresee(x, level, streams.text, streams.fps, seen, whole).float()
         away: Tensor = x - (foreseen if held is None else torch.where(held.isnan(), foreseen, held))
         return away / expand_level(level.clamp_min(1e-6), x)
 

@@ -10,7 +10,7 @@ It is a flow on tracks: noisy tracks, a level for each of their tokens, and what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -85,44 +85,61 @@ class Planner(nn.Module):
     def look(
         self, streams: Streams
     ) -> tuple[Float[Tensor, "b t k d"], Float[Tensor, "b t d"], Float[Tensor, "b t j h w"]]:
-        """What the eye sees in each frame: the same at all levels."""
+        """What is seen in each frame, of frames that are not known as if nobody had looked; and the eye's scores."""
         seen, whole, scores = (
             rearrange(part, "(b t) ... -> b t ...", b=len(streams.known))
             for part in self.eye(streams.known.flatten(0, 1))
         )
-        return seen, whole, scores
+        known = streams.is_known[:, :, None, None]
+        seen = torch.where(known, seen, self.unseen[0].to(seen))
+        return seen, torch.where(known[:, :, 0], whole, self.unseen[1].to(whole)), scores
+
+    def look_once(self, streams: Streams) -> tuple[Float[Tensor, "b t k d"], Float[Tensor, "b t d"]]:
+        """What `look` sees, at the cost of the frames up to the last that is known."""
+        clips, frames = streams.is_known.shape
+        unseen, whole = self.unseen.expand(clips, frames, -1, -1).to(streams.known.dtype).unbind(dim=2)
+        seen = unseen[:, :, None].expand(-1, -1, self.config.things, -1)
+        known = streams.is_known.any(dim=0).nonzero()
+        if not len(known):
+            return seen, whole
+        count = 1 + int(known[-1])
+        first = replace(streams, known=streams.known[:, :count], is_known=streams.is_known[:, :count], held=None)
+        found, of_whole, _ = self.look(first)
+        return torch.cat([found, seen[:, count:]], dim=1), torch.cat([of_whole, whole[:, count:]], dim=1)
 
     def forward(
+        self, x: Float[Tensor, "b t k f"], level: Float[Tensor, "b t k"], streams: Streams
+    ) -> tuple[Float[Tensor, "b t k f"], Float[Tensor, "b t j h w"]]:
+        """The tracks, and what the eye sees at each place of `streams.known`: it looks at frames that are known."""
+        assert streams.text_mask is None, "a planner reads words without a mask"
+        seen, whole, scores = self.look(streams)
+        return self.foresee(x, level, streams.text, streams.fps, seen, whole), scores
+
+    def foresee(
         self,
         x: Float[Tensor, "b t k f"],
         level: Float[Tensor, "b t k"],
-        streams: Streams,
-        looked: tuple[Tensor, Tensor, Tensor] | None = None,
-    ) -> tuple[Float[Tensor, "b t k f"], Float[Tensor, "b t j h w"]]:
-        """The tracks, and what the eye sees at each place of `streams.known`: it looks at frames that are known.
-
-        looked  what `look` says of them, for who asks at many levels
-        """
-        assert streams.text_mask is None, "a planner reads words without a mask"
+        text: Float[Tensor, "b n e"],
+        fps: Float[Tensor, " b"],
+        seen: Float[Tensor, "b t k d"],
+        whole: Float[Tensor, "b t d"],
+    ) -> Float[Tensor, "b t k f"]:
+        """The tracks, from words and what `look` sees: what is asked at every level."""
         t, k = x.shape[1:3]
-        seen, whole, scores = looked or self.look(streams)
-        known = streams.is_known[:, :, None, None]
-        seen = torch.where(known, seen, self.unseen[0].to(seen))
-        whole = torch.where(known[:, :, 0], whole, self.unseen[1].to(whole))
         tokens = rearrange(self.tracks_in(x) + self.slot[:k] + seen, "b t k d -> b (t k) 1 d")
-        beside = torch.cat([self.text_in(streams.text), whole.to(streams.text)], dim=1)
-        modulation, _ = self.level(rearrange(level, "b t k -> b (t k)"), gist(streams.text, None))
-        turn = rotations(self._positions(t, k, streams), self.config.width // self.config.heads)
+        beside = torch.cat([self.text_in(text), whole.to(text)], dim=1)
+        modulation, _ = self.level(rearrange(level, "b t k -> b (t k)"), gist(text, None))
+        turn = rotations(self._positions(t, k, fps), self.config.width // self.config.heads)
         for block in self.blocks:
             tokens, beside = block(tokens, beside, modulation, turn, None)
         out: Tensor = self.out(F.rms_norm(tokens, tokens.shape[-1:], eps=1e-6))
-        return rearrange(out, "b (t k) 1 f -> b t k f", k=k), scores
+        return rearrange(out, "b (t k) 1 f -> b t k f", k=k)
 
-    def _positions(self, t: int, k: int, streams: Streams) -> Float[Tensor, "b n 3"]:
+    def _positions(self, t: int, k: int, fps: Float[Tensor, " b"]) -> Float[Tensor, "b n 3"]:
         """Of the tokens: when, and which thing."""
-        when = torch.arange(t, device=streams.fps.device) * (BASE_FPS / streams.fps)[:, None]
+        when = torch.arange(t, device=fps.device) * (BASE_FPS / fps)[:, None]
         thing = torch.arange(k, device=when.device).to(when)
-        pairs = [repeat(when, "b t -> b (t k)", k=k), repeat(thing, "k -> b (t k)", b=len(when), t=t)]
+        pairs = [repeat(when, "b t -> b (t k)", k=k), repeat(thing, "k -> b (t k)", b=fps.shape[0], t=t)]
         return torch.stack([*pairs, torch.zeros_like(pairs[0])], dim=-1)
 
 
