@@ -95,6 +95,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--frames", type=int, default=33)
+    parser.add_argument("--plan-steps", type=int, help="of a plan; by default as many as the model takes")
     parser.add_argument("--drafts", type=int, help="first frames to choose from; by default as many as the model draws")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -111,6 +112,7 @@ def main() -> None:
             url = f"http://127.0.0.1:{server.server_address[1]}/?run=wasm&threads={threads}"
             wish = {"frames": str(options.frames), "steps": str(options.steps)}
             wish |= {"drafts": str(options.drafts)} if options.drafts else {}
+            wish |= {} if options.plan_steps is None else {"plan_steps": str(options.plan_steps)}
             one = visit(browser.new_context().new_page(), url, wish)
             browser.close()
             found["threads"][threads] = one

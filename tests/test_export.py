@@ -11,8 +11,8 @@ import pytest
 import torch
 from checked import unchecked
 from rich.console import Console
-from tiny_checkpoint import build_drafting_model
-from tiny_models import autoencoder, text_encoder, transformer
+from tiny_checkpoint import build_drafting_model, build_whole_model
+from tiny_models import autoencoder, drawn, text_encoder, transformer
 
 from muybridge.cli import obey
 from muybridge.commands.export import clip_psnr
@@ -24,12 +24,18 @@ from muybridge.engines.readme import readme
 from muybridge.engines.weights import in_int8
 from muybridge.generate import load
 from muybridge.transformer.model import TransformerConfig
+from muybridge.transformer.planner import Planner, PlannerConfig
 from muybridge.types import Condition, Streams
 
 SIZES = {"batch": 1, "frames": 3, "height": 4, "width": 6, "words": 4}
 OTHERS = {"batch": 2, "frames": 1, "height": 6, "width": 2, "words": 1}
-PLAIN = ("transformer.model", "transformer.blocks", "transformer.rope", "tokenizer.autoencoder", "conditioning.text")
-PARTS = ("text", "transformer", "decoder", "encoder")
+PLAIN = (
+    *(f"transformer.{name}" for name in ("model", "blocks", "rope", "planner", "eye", "tracks")),
+    "tokenizer.autoencoder",
+    "conditioning.text",
+    "types",
+)
+PARTS = ("text", "transformer", "decoder", "encoder", "eye", "planner")
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +46,10 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def parts() -> dict[str, Part]:
-    config = TransformerConfig(channels=4, width=32, layers=2, heads=2, text_width=16, spans=True, anchored=True)
-    return parts_of(text_encoder(), transformer(config), autoencoder())
+    kinds = (4, 3)
+    config = TransformerConfig(4, 2, 32, 2, 2, text_width=16, spans=True, anchored=True, tracked=kinds)
+    planner = drawn(Planner(PlannerConfig(4, 16, kinds, things=4, width=32, layers=1, heads=2, eye=8)))
+    return parts_of(text_encoder(), transformer(config), autoencoder(), planner=planner)
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +135,17 @@ def test_clips_that_are_compared_are_of_one_scene(tmp_path: Path) -> None:
 
 def test_the_folder_says_all_that_its_sampler_does(tmp_path: Path, tiny_model: Path) -> None:
     """Every input and output of its graphs, and what decides between drafts; of what it has not, nothing."""
-    for folder, drafts in ((build_drafting_model(tmp_path / "drafting"), True), (tiny_model, False)):
+    for folder, drafts in ((build_whole_model(tmp_path / "whole"), True), (tiny_model, False)):
         model = load(folder, device="cpu")
-        found = parts_of(model.text, model.transformer, model.autoencoder, model.witness)
+        found = parts_of(model.text, model.transformer, model.autoencoder, model.witness, model.planner)
         page = readme(config_of(model, found, "onnx", "fp32", SIZES, []))
         table, text = page.split("## From a sentence to frames")
         assert ("known (batch, frames)" in table, "`witness.onnx`" in table, "## Drafts" in text) == (drafts,) * 3
         if drafts:
-            assert all(f"`{name}`" in text for name in ("known", *found["witness"].outputs))
+            assert all(
+                f"`{name}`" in text for name in ("known", "tracks", *found["witness"].outputs, *found["eye"].outputs)
+            )
+        assert ("## Plans" in text, "tracks (batch, frames, 9, 35)" in table) == (drafts,) * 2
         assert "{" not in page
 
 

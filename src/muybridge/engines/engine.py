@@ -46,6 +46,10 @@ class Engine:
             inputs.append(streams.is_known)
         if "told" in self.parts["transformer"].inputs:
             inputs.append(self._told(latent, streams))
+        if "tracks" in self.parts["transformer"].inputs:
+            assert streams.told is None, "tracks that are worked out already, for a graph that does so itself"
+            things, numbers = self.parts["transformer"].inputs["tracks"][2:]
+            inputs.append(level.new_zeros(*level.shape, int(things), int(numbers)))
         if "span" in self.parts["transformer"].inputs:
             inputs.append(torch.zeros_like(level) if span is None else span)
         (velocity,) = self.functions["transformer"]([x.float() for x in inputs])

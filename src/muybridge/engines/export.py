@@ -13,13 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from muybridge.data.naming import PROPS
 from muybridge.engines.engine import Engine, Function
 from muybridge.engines.kinds import Runnable
 from muybridge.engines.parts import BEFORE, Part, Sizes, parts_of
 from muybridge.engines.readme import readme
 from muybridge.engines.streaming import parts_of_a_stream
+from muybridge.sampler.plan import SALT, SHIFT
 from muybridge.storage.atomic import new_folder
 from muybridge.storage.checkpoint import PRETRAINED
+from muybridge.types import latent_frames
 
 KIND = "muybridge.export"
 FORMAT = 1
@@ -80,7 +83,7 @@ def export(
     """
     check_target(target, precision)
     check_words(model.name, model.config)
-    parts = parts_of(model.text, model.transformer, model.autoencoder, model.witness)
+    parts = parts_of(model.text, model.transformer, model.autoencoder, model.witness, model.planner)
     parts |= parts_of_a_stream(model.transformer, model.text.config.queries)
     with new_folder(folder, replaceable=_is_export) as temporary:
         functions = {name: _write(part, temporary, target, precision) for name, part in parts.items()}
@@ -133,6 +136,7 @@ def config_of(
         "causal": model.transformer.config.causal,
         "window": model.transformer.config.window,
         "sink": model.transformer.config.sink,
+        "planner": _of_plans(model),
         "parts": {
             name: {
                 "file": name + ENDINGS[target],
@@ -145,6 +149,22 @@ def config_of(
         "compared_at": dict(sizes),
         "differences": {found.part: {"largest": found.largest, "relative": found.relative} for found in differences},
         "files": {},
+    }
+
+
+def _of_plans(model: Runnable) -> dict[str, Any] | None:
+    """What a program has to know to make plans; None where there are none."""
+    if model.planner is None:
+        return None
+    config = model.planner.config
+    return {
+        "things": config.things,
+        "kinds": list(config.kinds),
+        "numbers": config.numbers,
+        "window": latent_frames(int(model.config["trained"]["frames"])),
+        "shift": SHIFT,
+        "salt": SALT,
+        "props": list(PROPS),
     }
 
 

@@ -2,9 +2,9 @@
 
     text         ids of a prompt's words -> the tokens that the transformer reads
     transformer  noisy latent, levels, tokens, speed (and which frames are known, for models that are anchored to
-                 them, and span, for models that jump) -> velocity
-    planner      noisy tracks as numbers, their levels, tokens, speed and what was seen -> the tracks (of a model that
-                 foresees where things go, for engines; exports know nothing of it yet)
+                 them, tracks, for models that plan, and span, for models that jump) -> velocity
+    eye          latent frames, which of them are known -> what a planner sees of each thing and of the whole
+    planner      noisy tracks as numbers, their levels, tokens, speed and what was seen -> the tracks
     decoder      latent frames, what was before -> pixel frames, what is to be remembered
     encoder      pixel frames, what was before -> latent frames, what is to be remembered
     witness      a latent picture, tokens -> scores of what stands where, and of what the words name (of a model that
@@ -30,7 +30,8 @@ from muybridge.conditioning.text import TextEncoder
 from muybridge.conditioning.witness import Witness
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.transformer.model import VideoTransformer
-from muybridge.transformer.planner import Planner
+from muybridge.transformer.planner import Planner, PlannerConfig
+from muybridge.transformer.planner import told as tracks_of
 from muybridge.types import TEMPORAL_STRIDE, Carry, Streams
 
 Axes: TypeAlias = tuple[int | str, ...]
@@ -90,22 +91,41 @@ class Text(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Latent, level, tokens, speed, then what it takes of `known` (1 where a frame is), `told` and span -> velocity.
+    """Latent, level, tokens, speed, then what it takes of `known` (1 where a frame is), tracks and span -> velocity.
 
-    tells  takes `told`, what tokens are told of where things are, by rows and columns
+    planned  how its tracks are written as numbers; None: it takes none
+    tells    in their place it takes `told`, what tokens are told of them, by rows and columns
     """
 
-    def __init__(self, transformer: VideoTransformer, tells: bool = False) -> None:
+    def __init__(
+        self, transformer: VideoTransformer, planned: PlannerConfig | None = None, tells: bool = False
+    ) -> None:
         super().__init__()
-        self.transformer, self.tells = transformer, tells
+        self.transformer, self.planned, self.tells = transformer, planned, tells
 
     def forward(self, latent: Tensor, level: Tensor, text: Tensor, fps: Tensor, *more: Tensor) -> tuple[Tensor]:
         rest = list(more)
         # The sampler holds what is known; the network has to be told only if it is anchored to it.
         known = rest.pop(0) > 0.5 if self.transformer.config.anchored else torch.zeros_like(level, dtype=torch.bool)
-        told = rearrange(rest.pop(0), "b t h w d -> b t (h w) d") if self.tells else None
+        told = None
+        if self.tells:
+            told = rearrange(rest.pop(0), "b t h w d -> b t (h w) d")
+        elif self.planned is not None:
+            told = self.transformer.tell(tracks_of(rest.pop(0), self.planned), latent)
         span = rest.pop(0) if rest else None
         return (self.transformer(latent, level, Streams(text, None, latent, known, fps, told=told), span=span),)
+
+
+class Sees(nn.Module):
+    """What a planner's eye sees, once a plan."""
+
+    def __init__(self, planner: Planner) -> None:
+        super().__init__()
+        self.planner = planner
+
+    def forward(self, latent: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+        seen, whole, _ = self.planner.look(latent, known > 0.5)
+        return seen, whole
 
 
 class Foresees(nn.Module):
@@ -166,15 +186,21 @@ def parts_of(
 ) -> dict[str, Part]:
     """The parts of a model by name, in float32 on the CPU.
 
-    tells  its transformer is told where things are, if it is one that takes tracks; else it draws as if nobody knew
+    tells  what its transformer is told of where things are is worked out elsewhere; else it works that out itself from
+           the numbers of the planner, if there is one. Transformers that take tracks at all, that is
     """
-    tokens = text.config.queries
-    tells = tells and transformer.config.tracked is not None
-    parts = [_text(text), _transformer(transformer, tokens, tells), _decoder(autoencoder), _encoder(autoencoder)]
+    tokens, takes = text.config.queries, transformer.config.tracked is not None
+    planned = None if planner is None or not takes or tells else planner.config
+    parts = [
+        _text(text),
+        _transformer(transformer, tokens, planned, tells and takes),
+        _decoder(autoencoder),
+        _encoder(autoencoder),
+    ]
     if witness is not None:
         parts.append(_witness(witness, tokens))
-    if planner is not None:
-        parts.append(_planner(planner, tokens))
+    if planner is not None and takes:
+        parts += [_eye(planner), _planner(planner, tokens)]
     return {part.name: part for part in parts}
 
 
@@ -198,7 +224,7 @@ def _text(encoder: TextEncoder) -> Part:
     return Part("text", Text(encoder), {"ids": ("batch", "words")}, outputs)
 
 
-def _transformer(transformer: VideoTransformer, tokens: int, tells: bool) -> Part:
+def _transformer(transformer: VideoTransformer, tokens: int, planned: PlannerConfig | None, tells: bool) -> Part:
     latent: Axes = ("batch", "frames", transformer.config.channels, "height", "width")
     inputs: dict[str, Axes] = {
         "latent": latent,
@@ -211,9 +237,11 @@ def _transformer(transformer: VideoTransformer, tokens: int, tells: bool) -> Par
     if tells:
         patch = transformer.config.patch
         inputs["told"] = ("batch", "frames", f"height/{patch}", f"width/{patch}", transformer.config.width)
+    elif planned is not None:
+        inputs["tracks"] = ("batch", "frames", planned.things, planned.numbers)
     if transformer.config.spans:
         inputs["span"] = ("batch", "frames")
-    return Part("transformer", Transformer(transformer, tells), inputs, {"velocity": latent})
+    return Part("transformer", Transformer(transformer, planned, tells), inputs, {"velocity": latent})
 
 
 def _witness(witness: Witness, tokens: int) -> Part:
@@ -229,6 +257,13 @@ def _witness(witness: Witness, tokens: int) -> Part:
         "shape": ("batch", config.objects, config.shapes),
     }
     return Part("witness", Looks(witness), inputs, outputs)
+
+
+def _eye(planner: Planner) -> Part:
+    config, frames = planner.config, ("batch", "frames")
+    inputs: dict[str, Axes] = {"latent": (*frames, config.channels, "height", "width"), "known": frames}
+    outputs: dict[str, Axes] = {"seen": (*frames, config.things, config.width), "whole": (*frames, config.width)}
+    return Part("eye", Sees(planner), inputs, outputs)
 
 
 def _planner(planner: Planner, tokens: int) -> Part:

@@ -76,6 +76,25 @@ Neither guidance nor drafts.
 4. `decoder` turns each latent frame into pixels, four frames of them, one for the first.
 """
 
+PLANS = """
+## Plans
+
+This model foresees where things go before it draws (`planner` in `config.json`). Tracks are `numbers` for each latent
+frame and each of {things} things; zeros everywhere, as `tracks` of `transformer`, say that nobody knows.
+
+1. `eye` looks at the known frames (`latent` is zeros, `known` 0 where there is none) of a window of {window} latent
+   frames: `seen`, `whole`.
+2. Start from unit noise x. Levels are those of the clip with `plan_steps` steps and a shift of {shift:g}, the same for
+   all things. `planner` tells the tracks f that x stands for; x += (t_next - t) * (x - f) / t.
+3. What comes out are the `tracks`, from the first frame on. The negative prompt is told zeros.
+
+From words alone, where the prompt names anything (see Drafts), f is told at every step what is certain. Of a thing,
+its numbers are its places, then one for each of {colours} colours, one for each of {shapes} shapes (1 for its own,
+else -1), and 1 if it is there, -1 if not. Thing i has colour i. If exactly one object of that colour is named, its
+colour, its shape and that it is there; if none is, places 0 and all else -1. The last thing is a prop: unless the
+prompt says {props}, it is not there either.
+"""
+
 
 def readme(config: Mapping[str, Any]) -> str:
     """What the folder says of itself."""
@@ -86,7 +105,13 @@ def readme(config: Mapping[str, Any]) -> str:
     errors = ", ".join(f"{name} {found['relative']:.1e}" for name, found in config["differences"].items())
     page = PAGE + (DRAFTS if "witness" in config["parts"] else "") + (STREAM if config["causal"] else "")
     drafts = {"at_once": AT_ONCE, "smallest": SMALLEST, "will_do": WILL_DO}
-    return page.format(rows=rows, errors=errors, context_noise=config["sampling"]["context_noise"], **drafts, **config)
+    page = page.format(rows=rows, errors=errors, context_noise=config["sampling"]["context_noise"], **drafts, **config)
+    return page + (_of_plans(config["planner"]) if config["planner"] else "")
+
+
+def _of_plans(planner: Mapping[str, Any]) -> str:
+    colours, shapes = planner["kinds"]
+    return PLANS.format(**{**planner, "props": " or ".join(planner["props"])}, colours=colours, shapes=shapes)
 
 
 def _shapes(named: Mapping[str, list[int | str]]) -> str:

@@ -86,6 +86,7 @@ def describe(folder: Path) -> dict[str, Any]:
             "sampling": config["sampling"],
             "channels": config["channels"],
             "stride": config["spatial_stride"],
+            "planner": config["planner"],
         },
         "graphs": {part: f"model/{about['file']}" for part, about in config["parts"].items()},
         "files": {name: path.stat().st_size for name, path in files.items()},

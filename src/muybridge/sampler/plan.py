@@ -23,10 +23,10 @@ from muybridge.transformer.dynamics import FEWEST, MOST, Dynamics
 from muybridge.transformer.planner import PlannerConfig, is_led, joined, parted, told
 from muybridge.types import Streams, Tracks
 
-_SHIFT = 2.0
+SHIFT = 2.0
 """Of the steps' grid, as the planner learns it."""
 
-_SALT = 0x504C414E
+SALT = 0x504C414E
 """A plan is drawn from other noise than its clip."""
 
 
@@ -188,7 +188,7 @@ def _window(
     """The tracks, as numbers, of the frames that follow those of `before`."""
     x = torch.cat([before, noise], dim=1)
     is_told = (torch.arange(x.shape[1], device=x.device) < before.shape[1]).expand(x.shape[:2])
-    grid = time_grid(steps, _SHIFT).to(x)[:, None, None].expand(-1, *x.shape[:2])
+    grid = time_grid(steps, SHIFT).to(x)[:, None, None].expand(-1, *x.shape[:2])
     levels = hold_levels(grid, is_told)[..., None].expand(-1, *x.shape[:3])
 
     held, (seen, whole) = streams.held, planner.look_once(streams)
@@ -204,4 +204,4 @@ def _window(
 
 
 def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed ^ _SALT)
+    return torch.Generator().manual_seed(seed ^ SALT)

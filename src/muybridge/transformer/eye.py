@@ -38,7 +38,7 @@ class Eye(nn.Module):
         scores = self.scores(x).float()
         features = rearrange(x, "n e h w -> n (h w) e").float()
         rows, columns = picture.shape[2:]
-        at = places(rows, columns, picture.device).expand(len(picture), -1, -1)
+        at = places(rows, columns, picture.device).expand(picture.shape[0], -1, -1)
         surely = scores.log_softmax(dim=1)[:, :-1].flatten(2)
         there = torch.softmax(scores[:, :-1].flatten(2), dim=-1)
         pooled = [there @ features, there @ at, surely.amax(dim=-1, keepdim=True)]

@@ -10,7 +10,7 @@ It is a flow on tracks: noisy tracks, a level for each of their tokens, and what
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -83,14 +83,13 @@ class Planner(nn.Module):
         self.dynamics = Dynamics(config.of_dynamics) if config.steps else None
 
     def look(
-        self, streams: Streams
+        self, pictures: Float[Tensor, "b t c h w"], is_known: Bool[Tensor, "b t"]
     ) -> tuple[Float[Tensor, "b t k d"], Float[Tensor, "b t d"], Float[Tensor, "b t j h w"]]:
         """What is seen in each frame, of frames that are not known as if nobody had looked; and the eye's scores."""
         seen, whole, scores = (
-            rearrange(part, "(b t) ... -> b t ...", b=len(streams.known))
-            for part in self.eye(streams.known.flatten(0, 1))
+            rearrange(part, "(b t) ... -> b t ...", b=pictures.shape[0]) for part in self.eye(pictures.flatten(0, 1))
         )
-        known = streams.is_known[:, :, None, None]
+        known = is_known[:, :, None, None]
         seen = torch.where(known, seen, self.unseen[0].to(seen))
         return seen, torch.where(known[:, :, 0], whole, self.unseen[1].to(whole)), scores
 
@@ -103,8 +102,7 @@ class Planner(nn.Module):
         if not len(known):
             return seen, whole
         count = 1 + int(known[-1])
-        first = replace(streams, known=streams.known[:, :count], is_known=streams.is_known[:, :count], held=None)
-        found, of_whole, _ = self.look(first)
+        found, of_whole, _ = self.look(streams.known[:, :count], streams.is_known[:, :count])
         return torch.cat([found, seen[:, count:]], dim=1), torch.cat([of_whole, whole[:, count:]], dim=1)
 
     def forward(
@@ -112,7 +110,7 @@ class Planner(nn.Module):
     ) -> tuple[Float[Tensor, "b t k f"], Float[Tensor, "b t j h w"]]:
         """The tracks, and what the eye sees at each place of `streams.known`: it looks at frames that are known."""
         assert streams.text_mask is None, "a planner reads words without a mask"
-        seen, whole, scores = self.look(streams)
+        seen, whole, scores = self.look(streams.known, streams.is_known)
         return self.foresee(x, level, streams.text, streams.fps, seen, whole), scores
 
     def foresee(

@@ -39,8 +39,9 @@ class TrackEmbedding(nn.Module):
 
     def forward(self, tracks: Tracks, rows: int, columns: int) -> Float[Tensor, "b t s d"]:
         place = tracks.place.float()
-        size = place.new_tensor([columns, rows])
-        away = (place[..., :2] * size)[:, :, None] - _middles(rows, columns, size)[:, None, None]
+        middles = _middles(rows, columns, place)
+        size = middles[-1] + 0.5  # numbers would be fixed in a graph
+        away = (place[..., :2] * size)[:, :, None] - middles[:, None, None]
         half = (place[..., 2:4] * size)[:, :, None].expand_as(away)
         beside = (away.abs() - half).amax(dim=-1).amin(dim=3)  # (b t s k), at the frame where it comes nearest
         near = (REACH - beside).clamp(0, 1) * tracks.is_there[:, None, None]

@@ -59,7 +59,7 @@ export function tagsOf(clip, imageHash) {
     format: 1, prompt: wish.prompt, negative: wish.negative, seed: wish.seed, model: model.name, model_hash: model.hash,
     steps: wish.steps, guidance: wish.guidance, solver, frames: wish.frames, height: clip.height, width: clip.width,
     fps: wish.fps, version, image: imageHash, shift, guidance_low: interval[0], guidance_high: interval[1], rescale,
-    context_noise, drafts: wish.drafts, draft_steps,
+    context_noise, drafts: wish.drafts, draft_steps, plan_steps: wish.plan_steps ?? 0,
   };
   return {
     title,

@@ -2,7 +2,7 @@
  * What the user asks for: reads the form, puts an older wish back into it, says at once what is wrong with one.
  *
  * @typedef {{model: string, prompt: string, negative: string, seed: number, steps: number, guidance: number,
- *     drafts: number, frames: number, fps: number, width: number, height: number, still: Float32Array | null}} Wish
+ *     drafts: number, plan_steps: number, frames: number, fps: number, width: number, height: number, still: Float32Array | null}} Wish
  *     `model` is the hash of the one that it was meant for.
  */
 
@@ -12,6 +12,7 @@ import { Vocabulary } from "./text.js";
 const LARGEST_SEED = Number.MAX_SAFE_INTEGER - 3; // variants take the three that follow
 const LENGTHS = [9, 17, 33, 49];
 const DRAFTS = [1, 2, 4, 8, 16];
+const PLANS = [0, 2, 4];
 const IDEAS = [
   "a small red ball rolls behind a tall blue box",
   "a large green ball drops and bounces",
@@ -46,6 +47,11 @@ export class Form {
     for (const count of DRAFTS.filter((count) => count < sampling.drafts)) $("drafts").add(new Option(String(count)));
     $("drafts").add(new Option(String(sampling.drafts)));
     $("drafts").value = sampling.drafts;
+    $("planning").hidden = !model.planner;
+    for (const steps of new Set([...PLANS.filter((steps) => steps < sampling.plan_steps), sampling.plan_steps])) {
+      $("plan_steps").add(new Option(steps ? `in ${steps} steps` : "none", String(steps)));
+    }
+    $("plan_steps").value = sampling.plan_steps;
     for (const idea of IDEAS) {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: idea });
       button.onclick = () => {
@@ -72,7 +78,7 @@ export class Form {
     const { width, height, fps } = this.model.trained;
     const number = (/** @type {string} */ name) => Number($(name).value);
     const guidance = this.model.sampling.solver === "jump" ? 1 : number("guidance");
-    const numbers = { seed, steps: number("steps"), guidance, drafts: number("drafts") };
+    const numbers = { seed, steps: number("steps"), guidance, drafts: number("drafts"), plan_steps: this.planSteps };
     const words = { prompt: $("prompt").value.trim(), negative: $("negative").value.trim() };
     return { model: this.model.hash, ...words, ...numbers, frames: number("frames"), fps, width, height, still: this.still };
   }
@@ -82,6 +88,12 @@ export class Form {
     return Number($("variants").value);
   }
 
+  /** Of a plan, 0 for none: nothing is foreseen of clips that are longer than the planner's. */
+  get planSteps() {
+    const { planner } = this.model;
+    return planner && 1 + (Number($("frames").value) - 1) / 4 <= planner.window ? Number($("plan_steps").value) : 0;
+  }
+
   get run() {
     return $("run").value;
   }
@@ -89,8 +101,8 @@ export class Form {
   /** Puts a wish back; of one that was meant for another model the words and the seed, since the rest suits that one. */
   write(/** @type {Wish} */ wish) {
     const ours = wish.model === this.model.hash;
-    const numbers = ours ? ["steps", "guidance", "drafts", "frames"] : [];
-    for (const name of ["prompt", "negative", "seed", ...numbers]) $(name).value = wish[name];
+    const numbers = ours ? ["steps", "guidance", "drafts", "plan_steps", "frames"] : [];
+    for (const name of ["prompt", "negative", "seed", ...numbers]) $(name).value = wish[name] ?? 0; // older wishes plan nothing
     if (ours && wish.still) this.give(wish.still, fromPixels(wish.still, wish.width, wish.height));
     else this.forget();
     this.changed();

@@ -6,6 +6,7 @@
  * @typedef {{done: number, total: number, what: string}} Loading bytes that are here, of how many, and what comes now
  */
 
+import { certain, plan } from "./plan.js";
 import { mistakes } from "./witness.js";
 
 const RUNTIMES = {
@@ -61,7 +62,7 @@ export class Model {
     const runtime = RUNTIMES[device];
     const binary = `runtime/${runtime.binary}.wasm`;
     const parts = lab.graphs;
-    const wanted = ["text", "transformer", "decoder", ...(parts.witness ? ["witness"] : [])];
+    const wanted = ["text", "transformer", "decoder", ...["witness", "eye", "planner"].filter((part) => parts[part])];
     const files = [binary, ...wanted.map((part) => parts[part])];
     const fetcher = new Fetcher(lab, files, report);
     const ort = await import(new URL(`runtime/${runtime.entry}`, import.meta.url).href);
@@ -116,11 +117,57 @@ export class Model {
     return mistakes(await this.sessions.witness.run({ picture, text }));
   }
 
+  /** Whether it can foresee where things go. */
+  get plans() {
+    return Boolean(this.sessions.planner);
+  }
+
+  /**
+   * What the words leave no doubt of in a plan; null where they do.
+   * @param {import("./plan.js").About} about
+   */
+  async certain(text, prompt, about, shape) {
+    if (!this.witnesses) return null;
+    const picture = new this.ort.Tensor("float32", new Float32Array(shape.reduce((a, b) => a * b)), [1, ...shape.slice(2)]);
+    return certain(await this.sessions.witness.run({ picture, text }), prompt, about);
+  }
+
+  /**
+   * Tracks for each seed, of a window each; `known` latent frames are those that all the clips begin with.
+   * @param {import("./plan.js").About} about
+   */
+  async foreseen(about, steps, seeds, text, fps, known, shape, held) {
+    const { Tensor } = this.ort;
+    const [clips, window] = [seeds.length, about.window];
+    const size = shape.reduce((a, b) => a * b);
+    const latent = new Float32Array(window * size);
+    latent.set(known);
+    const isKnown = Float32Array.from({ length: window }, (_, f) => (f < known.length / size ? 1 : 0));
+    const looked = await this.sessions.eye.run({
+      latent: new Tensor("float32", latent, [1, window, ...shape.slice(2)]),
+      known: new Tensor("float32", isKnown, [1, window]),
+    });
+    const beside = {
+      text: this.repeated(text, clips),
+      fps: new Tensor("float32", new Float32Array(clips).fill(fps), [clips]),
+      seen: this.repeated(looked.seen, clips),
+      whole: this.repeated(looked.whole, clips),
+    };
+    const foresee = async (tracks, levels) => {
+      const feeds = {
+        tracks: new Tensor("float32", tracks, [clips, window, about.things, about.numbers]),
+        level: new Tensor("float32", levels, [clips, window, about.things]),
+      };
+      return Object.values(await this.sessions.planner.run({ ...feeds, ...beside }))[0].data;
+    };
+    return plan(foresee, about, steps, seeds, held);
+  }
+
   /**
    * Velocity of latents: `shape` is (clips, frames, channels, rows, columns). All have the same words, and of each the
-   * first `held` frames are known.
+   * first `held` frames are known. `tracks` is a window of them for each clip; null where nothing is foreseen.
    */
-  async velocity(x, levels, spans, text, fps, shape, held) {
+  async velocity(x, levels, spans, text, fps, shape, held, tracks) {
     const { Tensor } = this.ort;
     const [clips, frames] = shape;
     const feeds = {
@@ -132,6 +179,16 @@ export class Model {
     if (this.anchored) {
       const known = Float32Array.from(levels, (_, i) => (i % frames < held ? 1 : 0));
       feeds.known = new Tensor("float32", known, [clips, frames]);
+    }
+    const told = this.sessions.transformer.inputMetadata.find(({ name }) => name === "tracks");
+    if (told) {
+      const size = told.shape[2] * told.shape[3];
+      const first = new Float32Array(clips * frames * size);
+      for (let i = 0; tracks && i < clips; i++) {
+        const begin = (i * tracks.length) / clips;
+        first.set(tracks.subarray(begin, begin + frames * size), i * frames * size);
+      }
+      feeds.tracks = new Tensor("float32", first, [clips, frames, told.shape[2], told.shape[3]]);
     }
     if (this.sessions.transformer.inputNames.includes("span")) {
       feeds.span = new Tensor("float32", spans ?? new Float32Array(levels.length), [clips, frames]);

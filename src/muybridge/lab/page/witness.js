@@ -43,7 +43,7 @@ export function mistakes({ colours, shapes, colour, shape }) {
 }
 
 /** The kinds that a prompt names: colour * shapes + shape. */
-function named(/** @type {Scores} */ colour, /** @type {Scores} */ shape, /** @type {number} */ nothing) {
+export function named(/** @type {Scores} */ colour, /** @type {Scores} */ shape, /** @type {number} */ nothing) {
   const [, objects, colours] = colour.dims;
   const kinds = shape.dims[2];
   const found = [];

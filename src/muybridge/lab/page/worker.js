@@ -40,7 +40,8 @@ async function open({ lab, vocabulary, wish }) {
 
 /**
  * @param {{prompt: string, negative: string, seed: number, steps: number, guidance: number, drafts: number,
- *     frames: number, fps: number, width: number, height: number, still: Float32Array | null, previewEvery: number}} wish
+ *     plan_steps: number, frames: number, fps: number, width: number, height: number, still: Float32Array | null,
+ *     previewEvery: number}} wish
  */
 async function make(wish) {
   if (!ready) throw new Error("the model is not loaded");
@@ -55,11 +56,17 @@ async function make(wish) {
   const read = (prompt) => model.text(ready.vocabulary.read(prompt));
   const [positive, negative] = [await read(wish.prompt), await read(wish.negative)];
   let given = wish.still ? await model.encode(wish.still, wish.height, wish.width, stride) : new Float32Array();
-  const walk = (noise, clips, how) => {
-    const dims = [clips, noise.length / size / clips, ...shape.slice(2)];
-    const under = (text) => (x, levels, spans) =>
-      model.velocity(x, levels, spans, text, wish.fps, dims, given.length / size);
-    return sample(under(positive), under(negative), noise, given, dims[0] * dims[1], how);
+  const about = lab.model.planner;
+  const planned = model.plans && wish.plan_steps > 0;
+  const held = planned && !given.length ? await model.certain(positive, wish.prompt, about, shape) : null;
+  const foreseen = (seeds) =>
+    planned && model.foreseen(about, wish.plan_steps, seeds, positive, wish.fps, given, shape, held);
+  const walk = async function* (noise, seeds, how) {
+    const tracks = (await foreseen(seeds)) || null;
+    const dims = [seeds.length, noise.length / size / seeds.length, ...shape.slice(2)];
+    const under = (text, told) => (x, levels, spans) =>
+      model.velocity(x, levels, spans, text, wish.fps, dims, given.length / size, told);
+    yield* sample(under(positive, tracks), under(negative, null), noise, given, dims[0] * dims[1], how);
   };
 
   const first = performance.now();
@@ -79,7 +86,7 @@ async function make(wish) {
     const seeds = drafts.slice(from, from + AT_ONCE);
     let stills = new Float32Array(seeds.length * size);
     seeds.forEach((seed, i) => stills.set(normals(size, seed), i * size));
-    for await (const step of walk(stills, seeds.length, { ...settings, steps: settings.draft_steps })) {
+    for await (const step of walk(stills, seeds, { ...settings, steps: settings.draft_steps })) {
       stills = step.x;
       tell(seeds.length, { drafts: settings.draft_steps - step.index, rest });
       if (await left()) return;
@@ -92,7 +99,7 @@ async function make(wish) {
   }
   given = best;
   let latent = given;
-  for await (const step of rest ? walk(normals(frames * size, wish.seed), 1, settings) : []) {
+  for await (const step of rest ? walk(normals(frames * size, wish.seed), [wish.seed], settings) : []) {
     latent = step.x;
     tell(frames, { drafts: 0, rest: rest - step.index });
     if (await left()) return;
