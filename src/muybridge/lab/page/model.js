@@ -128,7 +128,8 @@ export class Model {
    */
   async certain(text, prompt, about, shape) {
     if (!this.witnesses) return null;
-    const picture = new this.ort.Tensor("float32", new Float32Array(shape.reduce((a, b) => a * b)), [1, ...shape.slice(2)]);
+    const nothing = new Float32Array(shape.reduce((a, b) => a * b));
+    const picture = new this.ort.Tensor("float32", nothing, [1, ...shape.slice(2)]);
     return certain(await this.sessions.witness.run({ picture, text }), prompt, about);
   }
 

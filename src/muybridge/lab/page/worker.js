@@ -59,10 +59,10 @@ async function make(wish) {
   const about = lab.model.planner;
   const planned = model.plans && wish.plan_steps > 0;
   const held = planned && !given.length ? await model.certain(positive, wish.prompt, about, shape) : null;
-  const foreseen = (seeds) =>
-    planned && model.foreseen(about, wish.plan_steps, seeds, positive, wish.fps, given, shape, held);
+  const foreseen = async (seeds) =>
+    planned ? model.foreseen(about, wish.plan_steps, seeds, positive, wish.fps, given, shape, held) : null;
   const walk = async function* (noise, seeds, how) {
-    const tracks = (await foreseen(seeds)) || null;
+    const tracks = await foreseen(seeds);
     const dims = [seeds.length, noise.length / size / seeds.length, ...shape.slice(2)];
     const under = (text, told) => (x, levels, spans) =>
       model.velocity(x, levels, spans, text, wish.fps, dims, given.length / size, told);
