@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from muybridge.conditioning.text import TextEncoder
@@ -14,7 +15,7 @@ from muybridge.flow.paths import interpolate
 from muybridge.training.objectives import seeded_normal, seeded_uniform
 from muybridge.training.planning import seeing
 from muybridge.transformer.dynamics import FEWEST, MOST, PLACE, Dynamics
-from muybridge.transformer.planner import PlannerConfig, told, written
+from muybridge.transformer.planner import PlannerConfig, joined, told, written
 from muybridge.types import TEMPORAL_STRIDE, Batch, Tracks
 
 _LATEST = 4  # half of the batches begin later than their clips do, up to so many latent frames
@@ -53,21 +54,14 @@ class Following(nn.Module):
         data = written(tracks, self.config)
         data, what = data[..., : PLACE * TEMPORAL_STRIDE], data[:, 0, :, PLACE * TEMPORAL_STRIDE :]
         chance = seeded_uniform(batch.seed, (4,), salt=2).to(data)
-        # Where clips begin and how much of them is known is the same of all in a batch: shapes follow from it.
-        frames = data.shape[1]
-        assert frames > FEWEST, f"clips of {frames} latent frames: there is nothing to follow {FEWEST} known ones"
-        begin = max(0, int((2 * float(chance[0, 3]) - 1) * min(_LATEST + 1, frames - FEWEST)))
-        most = min(MOST, frames - begin - 1)
-        known = FEWEST + int(chance[0, 0] * (1 + most - FEWEST))
+        begin, known = _drawn(chance[0], data.shape[1])
         data, place = data[:, begin:], tracks.place[:, begin:]
         words = batch.text * (chance[:, 1:2] >= self.drop_text)
         with torch.no_grad():
             text = self.text(words[:, : max(1, int((batch.text != 0).sum(dim=1).max()))])
         scores = None
         if batch.latent is None:
-            grain = seeded_normal(batch.seed, (known, data.shape[2], 1 + TEMPORAL_STRIDE, PLACE)).to(data)
-            slips = (_SLIPS * chance[:, 2].square()).view(-1, 1, 1, 1, 1) * (grain[..., 1:, :] / 2 + grain[..., :1, :])
-            roughly = data[:, :known] + slips.flatten(3)
+            roughly = data[:, :known] + self._slips(batch.seed, chance[:, 2], data[:, :known])
             found = self.dynamics.listen(roughly)
         else:
             shown = batch.latent[:, begin : begin + known].float()
@@ -75,23 +69,58 @@ class Following(nn.Module):
             level = (self.context_noise * chance[:, 2:3].square()).expand(-1, known)
             roughly, found, scores = self.dynamics.look(interpolate(shown, grain, level))
         foreseen = self.dynamics(roughly, found, what, text, data.shape[1])
-        there = tracks.is_there[:, None, :, None]
-        middle = place[..., :2]
-        inside = ((middle > -0.1) & (middle < 1.1)).all(dim=-1).movedim(2, 3)[..., None]
-        error = F.huber_loss(foreseen, data, reduction="none", delta=_NEAR) / _NEAR
-        error = rearrange(error, "b t k (p e) -> b t k p e", e=PLACE) * (_AWAY + (1 - _AWAY) * inside)
-        loss = (error * there[..., None]).sum() / (there.sum() * data.shape[1] * error[0, 0, 0].numel())
-        with torch.no_grad():
-            numbers = torch.cat([foreseen, what[:, None].expand(-1, data.shape[1], -1, -1)], dim=-1)
-            off = (told(numbers, self.config).place[..., :2] - middle).norm(dim=-1)
-            counts = tracks.is_there[:, None, None] & inside[..., 0].movedim(3, 2)
-            shares = [
-                (off[:, part] * counts[:, part]).sum() / counts[:, part].sum().clamp_min(1)
-                for part in (slice(known), slice(known, known + 2), slice(-1, None))
-            ]
-            metrics = dict(zip(("off", "off_next", "off_last"), shares, strict=True))
+        inside = ((place[..., :2] > -0.1) & (place[..., :2] < 1.1)).all(dim=-1)
+        loss = _missed(foreseen, data, tracks.is_there, inside)
+        metrics = self._off(foreseen, what, place, tracks.is_there[:, None, None] & inside, known)
         if batch.classes is not None and scores is not None:
             seen = seeing(scores, batch.classes[:, begin : begin + known], self.config)
             metrics["seeing"] = seen.detach()
             loss = loss + _OF_SEEING * seen
         return loss, {"loss": loss.detach(), **metrics}
+
+    def _slips(
+        self, seed: Int[Tensor, " b"], size: Float[Tensor, " b"], places: Float[Tensor, "b m k f"]
+    ) -> Float[Tensor, "b m k f"]:
+        """By how much places that are told are wrong: a thing's of one latent frame together, and each by itself."""
+        grain = seeded_normal(seed, (*places.shape[1:3], 1 + TEMPORAL_STRIDE, PLACE)).to(places)
+        slips = _SLIPS * size.square().view(-1, 1, 1, 1, 1) * (grain[..., 1:, :] / 2 + grain[..., :1, :])
+        return slips.flatten(3)
+
+    @torch.no_grad()
+    def _off(
+        self,
+        foreseen: Float[Tensor, "b t k f"],
+        what: Float[Tensor, "b k w"],
+        place: Float[Tensor, "b t p k 5"],
+        counts: Bool[Tensor, "b t p k"],
+        known: int,
+    ) -> dict[str, Tensor]:
+        """How far things are from their places, in widths of the picture: in known frames, the next two, the last."""
+        off = (told(joined(foreseen, what), self.config).place[..., :2] - place[..., :2]).norm(dim=-1)
+        parts = {"off": slice(known), "off_next": slice(known, known + 2), "off_last": slice(-1, None)}
+        return {
+            name: (off[:, part] * counts[:, part]).sum() / counts[:, part].sum().clamp_min(1)
+            for name, part in parts.items()
+        }
+
+
+def _drawn(chance: Float[Tensor, " n"], frames: int) -> tuple[int, int]:
+    """Where clips begin and how much of them is known: the same of all in a batch, for shapes follow from it."""
+    assert frames > FEWEST, f"clips of {frames} latent frames: there is nothing to follow {FEWEST} known ones"
+    begin = max(0, int((2 * float(chance[3]) - 1) * min(_LATEST + 1, frames - FEWEST)))
+    most = min(MOST, frames - begin - 1)
+    return begin, FEWEST + int(chance[0] * (1 + most - FEWEST))
+
+
+def _missed(
+    foreseen: Float[Tensor, "b t k f"],
+    data: Float[Tensor, "b t k f"],
+    is_there: Bool[Tensor, "b k"],
+    inside: Bool[Tensor, "b t p k"],
+) -> Float[Tensor, ""]:
+    """Huber's error of what is there; what is out of the picture counts less."""
+    error = F.huber_loss(foreseen, data, reduction="none", delta=_NEAR) / _NEAR
+    error = rearrange(error, "b t k (p e) -> b t k p e", e=PLACE)
+    error = error * (_AWAY + (1 - _AWAY) * inside.movedim(2, 3)[..., None])
+    there = is_there[:, None, :, None, None]
+    return (error * there).sum() / (there.sum() * data.shape[1] * error[0, 0, 0].numel())
