@@ -1,7 +1,7 @@
 """What the lab's page makes of held-out prompts, judged as clips of `quality.py` are: does it show all that was asked?
 
     muybridge lab --no-serve
-    python benchmarks/lab_words.py [--folder runs/lab] [--prompts 60] [--plan-steps 8 0] [--threads 2] [--json PATH]
+    python benchmarks/lab_words.py [--folder runs/lab] [--prompts 60] [--plan-steps 4 0] [--threads 2] [--json PATH]
 
 Needs Playwright (`pip install playwright`) and Chromium on the path. No speed is measured.
 """
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("runs/lab"))
     parser.add_argument("--prompts", type=int, default=60)
-    parser.add_argument("--plan-steps", type=int, nargs="*", default=[8, 0])
+    parser.add_argument("--plan-steps", type=int, nargs="*", default=[4, 0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

@@ -154,7 +154,7 @@ def guidance_of(settings: Settings) -> Guidance:
 
 
 def sampling_of(recipe: StudentRecipe, teacher: Model) -> Settings:
-    """How the finished student is sampled: few steps on the teacher's grid, guidance built in."""
+    """How the finished student is sampled: few steps on the teacher's grid, guidance built in, no more for its plan."""
     solver = JUMP if recipe.spans else "euler"
     drafts = recipe.drafts if teacher.settings.drafts else 0
     return Settings(
@@ -165,7 +165,7 @@ def sampling_of(recipe: StudentRecipe, teacher: Model) -> Settings:
         preview_every=1,
         drafts=drafts,
         draft_steps=recipe.steps,
-        plan_steps=0 if recipe.causal else teacher.settings.plan_steps,
+        plan_steps=0 if recipe.causal else min(recipe.steps, teacher.settings.plan_steps),
     )
 
 

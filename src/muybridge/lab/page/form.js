@@ -12,7 +12,7 @@ import { Vocabulary } from "./text.js";
 const LARGEST_SEED = Number.MAX_SAFE_INTEGER - 3; // variants take the three that follow
 const LENGTHS = [9, 17, 33, 49];
 const DRAFTS = [1, 2, 4, 8, 16];
-const PLANS = [0, 2, 4];
+const PLANS = [0, 2, 4, 8];
 const IDEAS = [
   "a small red ball rolls behind a tall blue box",
   "a large green ball drops and bounces",
@@ -48,7 +48,7 @@ export class Form {
     $("drafts").add(new Option(String(sampling.drafts)));
     $("drafts").value = sampling.drafts;
     $("planning").hidden = !model.planner;
-    for (const steps of new Set([...PLANS.filter((steps) => steps < sampling.plan_steps), sampling.plan_steps])) {
+    for (const steps of [...new Set([...PLANS, sampling.plan_steps])].sort((a, b) => a - b)) {
       $("plan_steps").add(new Option(steps ? `in ${steps} steps` : "none", String(steps)));
     }
     $("plan_steps").value = sampling.plan_steps;
