@@ -175,8 +175,8 @@ def test_an_engine_runs_the_windows_of_a_model_that_looks_ahead(
     def made(model: Model, kind: str, folder: Path | None, threads: int, names: Sequence[str]) -> Engine:
         asked.append(names)
         whole = eager(model)
-        parts = {name: whole.parts[name] for name in names}
-        return Engine(kind, parts, {name: whole.functions[name] for name in names})
+        parts = {name: part for name, part in whole.parts.items() if name in names}
+        return Engine(kind, parts, {name: whole.functions[name] for name in parts})
 
     monkeypatch.setattr("muybridge.engines.choice.kind_of", lambda asked, dtype: asked)
     monkeypatch.setattr("muybridge.engines.choice.make", made)

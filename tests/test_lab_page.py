@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -433,11 +434,14 @@ def test_a_newer_page_comes_by_itself(stage: Path, browser: Any) -> None:
     tab = context.new_page()
     with _serving(stage, Handler) as port:
         tab.goto(f"http://127.0.0.1:{port}/")
-        _until(lambda: tab.evaluate("Boolean(navigator.serviceWorker.controller)"))
+        tab.wait_for_selector("html[data-ready=yes]")
+        _until(lambda: tab.evaluate("navigator.serviceWorker.controller?.state === 'activated'"))
         lab = json.loads((stage / "lab.json").read_text())
         (stage / "lab.json").write_text(json.dumps(lab | {"version": "2"}))
         with (stage / "page.js").open("a") as script:
             script.write('document.documentElement.dataset.newer = "yes";')
+        for name in ("lab.json", "page.js"):  # servers tell newer files by whole seconds
+            os.utime(stage / name, (time.time() + 2,) * 2)
         tab.reload()
         tab.wait_for_selector("html[data-newer=yes]")
         assert tab.evaluate("caches.keys()") == ["muybridge-lab-2"]
