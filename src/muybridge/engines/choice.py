@@ -31,6 +31,7 @@ from muybridge.types import latent_frames
 LARGEST_ERROR = 0.02
 LEAST_PSNR = 40.0
 TRIED = ("transformer", "decoder")
+"""The parts that decide: a planner's steps are small beside theirs."""
 ROUNDS = 3
 """Times each is run after it has been warmed up; the least counts, which is what a busy machine disturbs least."""
 
