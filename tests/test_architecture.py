@@ -70,7 +70,7 @@ VERBS = {
     "models": "words base",
     "serve": "home host port database_url public_url devices worker worker_name fetch_private signing_key",
     "simulate": "folder clips seed size frames fps processes truth meshes",
-    "train": "recipe folder data device workers rehearse sizes fsdp text",
+    "train": "recipe folder data device workers rehearse sizes fsdp text effort",
     "verify": "clip trust key json",
     "work": "home database_url devices worker_name fetch_private signing_key",
 }

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from muybridge.cli import obey
+from muybridge.commands.train import seconds_each
 from muybridge.conditioning.familiarity import Familiarity
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data.crops import cache_pixels
@@ -32,7 +33,7 @@ from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.train import encode_clips, familiarity, first_frames, normalise, train
 from muybridge.training.caching import PER_SHARD, _batch
 from muybridge.training.parallel import Group
-from muybridge.types import Carry, Condition, Trained
+from muybridge.types import Carry, Condition, Progress, Trained
 
 
 @pytest.fixture(scope="module")
@@ -301,6 +302,28 @@ def test_a_rehearsal_tells_how_long_all_of_it_takes(capsys: pytest.CaptureFixtur
     assert all(stage in shown for stage in amounts(find("tiny")))
     assert "all of it" in shown
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_done_once_is_not_counted_for_each_clip() -> None:
+    made = [Progress(0, 768, 0.0), Progress(256, 768, 5.0), Progress(512, 768, 6.0), Progress(768, 768, 7.0)]
+    assert seconds_each(made) == pytest.approx(1 / 256)  # 4 of the first 5 seconds went by before the first clip
+    gone_on_with = [*made, Progress(768, 768, 0.0)]  # by another portion, whose clips are there
+    assert seconds_each(gone_on_with) == pytest.approx(1 / 256)
+    assert seconds_each([Progress(0, 96, 0.0), Progress(96, 96, 12.0)]) == pytest.approx(1 / 8)
+    assert seconds_each([Progress(1, 1, 5.0)]) == 5
+
+
+def test_effort_is_more_steps_of_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    once, twice = find("nano"), find("nano").longer(2)
+    steps = {what: count for what, count in amounts(once).items() if "encoding" not in what}
+    made = {"pixels", "worlds"}
+    assert {what: amounts(twice)[what] for what in steps} == {
+        what: count if what in made else 2 * count for what, count in steps.items()
+    }
+    assert find("nano").longer(1) == once
+    for none in ("0", "-1", "nan"):
+        assert obey(["train", "tiny", "--effort", none]) == 2
+        assert "take a number above 0" in capsys.readouterr().err
 
 
 def test_unknown_recipe_names_the_known() -> None:

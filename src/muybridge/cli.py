@@ -289,6 +289,7 @@ def train(
     sizes: str = "",
     fsdp: bool = False,
     text: str | None = None,
+    effort: float = 1.0,
 ) -> None:
     """Train a model by a recipe: autoencoder, text encoder, transformer, checkpoint.
 
@@ -310,14 +311,15 @@ def train(
             too little memory for all.
         text: A text encoder that others have trained (T5, UMT5, CLIP, Qwen), which prompts are read with: a folder, or
             org/name on the hub. It learns nothing, and the checkpoint holds a copy. By default words are learnt.
+        effort: So many times the recipe's steps, in every stage: 2 where a night is there, 0.1 for a look.
     """
     from muybridge.commands.train import rehearse as rehearsal
     from muybridge.commands.train import run
 
     if rehearse:
-        rehearsal(recipe, data, device, workers, sizes, fsdp, text)
+        rehearsal(recipe, data, device, workers, sizes, fsdp, text, effort)
         return
-    run(recipe, folder or Path("runs") / recipe, data, device, workers, sizes, fsdp, text)
+    run(recipe, folder or Path("runs") / recipe, data, device, workers, sizes, fsdp, text, effort)
 
 
 @app.command

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
@@ -39,12 +40,14 @@ def run(
     sizes: str = "",
     fsdp: bool = False,
     text: str | None = None,
+    effort: float = 1.0,
 ) -> None:
     """Trains recipe `name` in `folder`, from where it was; on one process or, under torchrun, on several.
 
-    text  a pretrained text encoder that prompts are read with: a folder, or org/name on the hub
+    text    a pretrained text encoder that prompts are read with: a folder, or org/name on the hub
+    effort  so many times the recipe's steps in every stage
     """
-    recipe = recipe_of(name, sizes)
+    recipe = recipe_of(name, sizes, effort)
     material = recipe.material if data is None else Filmed(data)
     pretrained = None if text is None else opened(text)
     with joined(device) as group:
@@ -67,9 +70,9 @@ def run(
             print(f'try it         muybridge generate "a red ball and a blue box" --model {folder / "model"}')
 
 
-def recipe_of(name: str, sizes: str) -> Recipe:
-    """The recipe of a name, in these sizes if any are named."""
-    recipe = find(name)
+def recipe_of(name: str, sizes: str, effort: float) -> Recipe:
+    """The recipe of a name, in these sizes if any are named, `effort` times as long."""
+    recipe = find(name).longer(effort)
     return replace(recipe, sizes=sizes_of(sizes)) if sizes else recipe
 
 
@@ -81,11 +84,12 @@ def rehearse(
     sizes: str = "",
     fsdp: bool = False,
     text: str | None = None,
+    effort: float = 1.0,
 ) -> None:
     """Takes a few steps of every stage of recipe `name` and keeps nothing; prints how long each stage would take."""
     if fsdp:
         raise ValueError("a rehearsal is of one process, and --fsdp is for several: leave one of the two out")
-    recipe = recipe_of(name, sizes)
+    recipe = recipe_of(name, sizes, effort)
     material = recipe.material if data is None else Filmed(data)
     pretrained = None if text is None else opened(text)
     heard: dict[str, list[Event]] = {}
@@ -127,11 +131,17 @@ def opened(text: str) -> PretrainedText:
 
 
 def seconds_each(events: Sequence[Event]) -> float:
-    """Of a step, the first of which does not count if there are others; or of a file or clip."""
-    first, last = events[0], events[-1]
-    if isinstance(last, Trained) and last.step > first.step:
-        return (last.seconds - first.seconds) / (last.step - first.step)
-    return last.seconds / max(1, last.step)
+    """Of a step, a file or a clip. What came first does not count where there is more: it waits for what starts."""
+    rises = [
+        (after.step - before.step, after.seconds - before.seconds)
+        for before, after in pairwise(events)
+        if after.step > before.step and after.seconds >= before.seconds  # else a cache is gone on with, by a new clock
+    ]
+    if not isinstance(events[-1], Trained):
+        rises = rises[1:] or rises or [(max(1, events[-1].step), events[-1].seconds)]
+    elif not rises:
+        return events[-1].seconds
+    return sum(seconds for _, seconds in rises) / sum(steps for steps, _ in rises)
 
 
 def tell(console: Console, material: Material, shape: Shape, vocabulary: Vocabulary | None) -> None:

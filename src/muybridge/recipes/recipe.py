@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from muybridge.data.material import Material, Shape, Simulated
 from muybridge.sampler.sample import Settings
@@ -116,6 +118,9 @@ class DynamicsStage:
     width: int = 128
 
 
+Stage = TypeVar("Stage", AutoencoderStage, WordsStage, FlowStage, WitnessStage, PlannerStage, DynamicsStage)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A model, from nothing to weights. The text encoder is as wide as the transformer expects its text to be.
@@ -162,17 +167,28 @@ class Recipe:
 
     def sharded(self) -> Recipe:
         """The same recipe, with weights, gradients and optimisers spread over the processes in every stage."""
-        pixels, words = self.learn_autoencoder, self.learn_words
-        witness, planner, dynamics = self.learn_witness, self.learn_planner, self.learn_dynamics
-        decoder = None if pixels.decoder is None else replace(pixels.decoder, fsdp=True)
+        return self._each(lambda training: replace(training, fsdp=True))
+
+    def longer(self, times: float) -> Recipe:
+        """The same recipe, with so many times its steps in every stage. ValueError for none."""
+        if not times > 0 or not math.isfinite(times):
+            raise ValueError(f"{times} times as long is no training: take a number above 0")
+        return self._each(lambda training: replace(training, steps=max(1, round(times * training.steps))))
+
+    def _each(self, changed: Callable[[TrainSettings], TrainSettings]) -> Recipe:
+        """The same recipe, every stage's training `changed`."""
+        pixels = self.learn_autoencoder
+        decoder = None if pixels.decoder is None else changed(pixels.decoder)
+
+        def of(stage: Stage) -> Stage:
+            return replace(stage, training=changed(stage.training))
+
         return replace(
             self,
-            learn_autoencoder=replace(pixels, training=replace(pixels.training, fsdp=True), decoder=decoder),
-            learn_words=replace(words, training=replace(words.training, fsdp=True)),
-            flow=tuple(replace(stage, training=replace(stage.training, fsdp=True)) for stage in self.flow),
-            learn_witness=None if witness is None else replace(witness, training=replace(witness.training, fsdp=True)),
-            learn_planner=None if planner is None else replace(planner, training=replace(planner.training, fsdp=True)),
-            learn_dynamics=(
-                None if dynamics is None else replace(dynamics, training=replace(dynamics.training, fsdp=True))
-            ),
+            learn_autoencoder=replace(of(pixels), decoder=decoder),
+            learn_words=of(self.learn_words),
+            flow=tuple(of(stage) for stage in self.flow),
+            learn_witness=None if self.learn_witness is None else of(self.learn_witness),
+            learn_planner=None if self.learn_planner is None else of(self.learn_planner),
+            learn_dynamics=None if self.learn_dynamics is None else of(self.learn_dynamics),
         )

@@ -11,6 +11,9 @@ from muybridge.training.settings import TrainSettings
 STEPS = 3
 """Of a stage, at least: the first is slower than those that follow."""
 
+FRAMES, WORLDS = 1536, 1024
+"""So many are made at least, where they are quick: what starts those who make them shall not count for much."""
+
 
 def rehearsed(recipe: Recipe, batch: int | None = None) -> Recipe:
     """The same networks, with as many clips and steps as show what a step costs. Nothing is compiled.
@@ -31,7 +34,8 @@ def rehearsed(recipe: Recipe, batch: int | None = None) -> Recipe:
     planner = recipe.learn_planner
     if planner is not None:
         batch_of = batch or planner.batch
-        planner = replace(planner, training=_brief(planner.training), batch=batch_of, worlds=batch_of)
+        worlds = max(batch_of, min(WORLDS, planner.worlds))
+        planner = replace(planner, training=_brief(planner.training), batch=batch_of, worlds=worlds)
     dynamics = recipe.learn_dynamics
     if dynamics is not None:
         dynamics = replace(dynamics, training=_brief(dynamics.training), batch=batch or dynamics.batch)
@@ -82,4 +86,4 @@ def _brief_flow(stage: FlowStage, recipe: Recipe, batch: int | None) -> FlowStag
 
 
 def _few(portion: Portion, batch: int, least: int) -> Portion:
-    return replace(portion, batch=batch, clips=max(batch, least))
+    return replace(portion, batch=batch, clips=max(batch, least, min(FRAMES // portion.frames, portion.clips)))

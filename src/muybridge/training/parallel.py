@@ -108,6 +108,7 @@ def replicated(module: nn.Module, group: Group) -> nn.Module:
     """`module`, with gradients averaged over the processes; itself where there is one process or it is sharded."""
     if group.world == 1 or isinstance(module, FSDPModule):
         return module
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # its other name is not in torch 2.9
     return DistributedDataParallel(
         module, gradient_as_bucket_view=True, bucket_cap_mb=BUCKET_MB, broadcast_buffers=False
     )
