@@ -49,8 +49,9 @@ class ChannelNorm(nn.Module):
         self.gain = nn.Parameter(torch.ones(channels, 1, 1))
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-        scale = torch.rsqrt(x.float().square().mean(dim=1, keepdim=True) + 1e-6)
-        return x * (scale * self.gain).to(x.dtype)
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
+        scale = torch.rsqrt(length.square() / x.shape[1] + 1e-6)
+        return x * scale.to(x.dtype) * self.gain.to(x.dtype)
 
 
 class Past(nn.Module):
@@ -139,11 +140,9 @@ class Decoder(nn.Module):
         batch = latent.shape[0]
         x = rearrange(latent, "b t c h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
         x, coarse = self.coarse(self.stem(x), batch, carry, "decoder.coarse")
-        x = rearrange(self.split(x), "n (c p q) h w -> n c (h p) (w q)", p=2, q=2)
-        x, fine = self.fine(x.contiguous(memory_format=torch.channels_last), batch, carry, "decoder.fine")
-        x = self.head(x)
-        groups = rearrange(x, "(b t) (f c p q) h w -> b t f c (h p) (w q)", b=batch, f=TEMPORAL_STRIDE, p=4, q=4)
-        return groups, coarse | fine
+        x, fine = self.fine(F.pixel_shuffle(self.split(x), 2), batch, carry, "decoder.fine")
+        pictures = F.pixel_shuffle(self.head(x), 4)
+        return rearrange(pictures, "(b t) (f c) h w -> b t f c h w", b=batch, f=TEMPORAL_STRIDE), coarse | fine
 
 
 class VideoAutoencoder(nn.Module):
