@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +21,9 @@ from muybridge.commands.bench_fidelity import Continued, feed, metrics
 from muybridge.commands.bench_models import condition_of, of_model
 from muybridge.commands.bench_speed import parts_of, with_still
 from muybridge.commands.rollout import OVERLAP, rollout
+from muybridge.evaluation.falling import FallingObjects
 from muybridge.evaluation.frechet import Frechet, InceptionScore
+from muybridge.evaluation.permanence import Permanence
 from muybridge.evaluation.pictures import BEST_PSNR
 from muybridge.evaluation.report import Report, load
 from muybridge.evaluation.running import CEILING, TRUTH, Entry, run
@@ -206,15 +209,20 @@ def threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("threads")
-def test_the_same_verdicts_every_time_and_on_one_or_two_threads(model: Model, tmp_path: Path) -> None:
-    entries, found = [Entry(Tiny(), "in distribution", number) for number in range(3)], []
+def test_the_same_verdicts_every_time_and_on_one_or_two_threads(tmp_path: Path) -> None:
+    """Of the suites that people run, and of clips some of which pass: true ones, seen by the bundled autoencoder."""
+    nano = open_model("nano", "cpu")
+    settings = replace(nano.settings, steps=2, plan_steps=1)
+    entries, found = [Entry(suite, "in distribution", 0) for suite in (FallingObjects(), Permanence())], []
     for n, count in enumerate((1, 1, 2)):
         torch.set_num_threads(count)
-        contestants = of_model(model, "tiny", model.settings, 0, tmp_path / str(n))
-        found.append([(r.contestant, r.score, r.read) for r in run(entries, contestants)])
-    assert found[0] == found[1] == found[2]
-    clips = [tmp_path / str(n) / "tiny" / f"{entries[0].name}.mp4" for n in range(3)]
-    assert clips[0].read_bytes() == clips[1].read_bytes()
+        results = run(entries, of_model(nano, "nano", settings, 0, tmp_path / str(n)))
+        found.append([(r.contestant, r.suite, r.score, r.why, r.read) for r in results])
+    assert {score for *_, score, _, _ in found[0]} == {0.0, 1.0}
+    assert found[0] == found[1]
+    assert [verdict[:3] for verdict in found[0]] == [verdict[:3] for verdict in found[2]]  # why has numbers in it
+    clips = [tmp_path / str(n) / "nano" / f"{entry.name}.mp4" for n in range(2) for entry in entries]
+    assert [clip.read_bytes() for clip in clips[:2]] == [clip.read_bytes() for clip in clips[2:]]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -251,6 +259,16 @@ def test_the_speed_of_a_model_of_others(tmp_path: Path) -> None:
     found = measure_speed(parts_of(theirs, condition, settings, tmp_path / "clip.mp4"), 7.0, rounds=1)
     assert [stage.name for stage in found.stages] == ["text", "step 1", "step 2", "decode", "write"]
     assert found.frames == 4
+
+
+def test_each_bench_of_a_model_has_its_folder(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    training = tmp_path / "runs" / "mine" / "model"
+    shutil.copytree(tiny_model, training)
+    assert cli.obey(["bench", "control", "--model", str(training), "--scenes", "1", "--steps", "1"]) == 0
+    assert (tmp_path / "runs" / "bench" / "mine-model" / "control" / "report.json").exists()
 
 
 def test_two_trainings_have_a_bench_each() -> None:

@@ -91,9 +91,9 @@ def bench_control(
         device: cpu or cuda; by default what there is.
         json: Write the figures here, too.
     """
-    from muybridge.commands.bench import amount, continued
+    from muybridge.commands.bench import amount, continued, folder_of
 
-    folder = output or Path("runs") / "bench" / Path(model).name / "control"
+    folder = output or folder_of(model) / "control"
     asked, changes = amount(scenes, None, 0, quick), {"steps": steps, "guidance": guidance, "given_guidance": guidance}
     continued(model, folder, ("control",), asked, seed, changes, device, json)
 
