@@ -107,7 +107,11 @@ def test_out_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert cli.obey(["bench", "export", str(folder), *words, "--json", str(tmp_path / "m.json")]) == 0
     assert (tmp_path / "m.json").read_bytes() == (folder / "manifest.json").read_bytes()
     truth = SUITES["falling"].task("in distribution", 0).truth.rgb
-    write_mp4(folder / "clips" / "falling-in-distribution-0000.mp4", truth, 15)
+    longer = np.concatenate([truth, truth[-1:].repeat(15, axis=0)]).repeat(2, axis=0)
+    twice = longer.repeat(2, axis=1).repeat(2, axis=2)
+    write_mp4(
+        folder / "clips" / "falling-in-distribution-0000.mp4", np.pad(twice, [(0, 0), (0, 0), (8, 8), (0, 0)]), 30
+    )
     (folder / "clips" / "falling-in-distribution-0001.mp4").write_bytes(b"0" * 100)
     (folder / "clips" / "falling-2.mp4").write_bytes(b"")
     assert cli.obey(["bench", "score", str(folder), "--name", "rented"]) == 0
@@ -115,6 +119,9 @@ def test_out_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "note: falling-2.mp4 is no name of a task" in notes
     assert "note: falling-in-distribution-0001: cannot read falling-in-distribution-0001.mp4" in notes
     assert "note: falling-in-distribution-0002: there is no clip" in notes
+    done = "30 frames a second taken as 15, 272x256 brought to 128x128, cropped in the middle, 3.2 s cut to 2.2"
+    assert f"note: 1 of the clips was fitted to the task: {done}" in notes
+    assert load(folder / "results" / "report.json").about["fitted"] == f"1 clips: {done}"
     rows = {row.contestant: row for row in load(folder / "results" / "report.json").rows}
     assert (rows["rented"].score.value, rows["rented"].unread) == (pytest.approx(1 / 3), 2)
     assert CEILING not in rows

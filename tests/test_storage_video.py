@@ -18,7 +18,7 @@ from muybridge.storage.video import (
     Footage,
     measure,
     mp4_writer,
-    read_duration,
+    read_header,
     read_metadata,
     read_mp4,
     write_mp4,
@@ -252,7 +252,7 @@ def test_only_so_many_seconds_and_pixels(tmp_path: Path) -> None:
     small = read_mp4(tmp_path / "a.mp4", max_pixels=height * width / 4).frames
     assert small.shape == (12, height // 2, width // 2, 3)
     assert np.array_equal(read_mp4(tmp_path / "a.mp4", max_pixels=height * width).frames, whole.frames)
-    assert read_duration(tmp_path / "a.mp4") == pytest.approx(0.5)
+    assert read_header(tmp_path / "a.mp4").seconds == pytest.approx(0.5)
 
 
 def test_what_is_measured_is_what_is_read(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import platform
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -166,7 +167,11 @@ def score(folder: Path, name: str, json: Path | None) -> None:
     for result in results:
         if not result.read and result.contestant == name:
             _say(notes, f"{_task_name(result)}: {result.why}")
-    about = {"folder": str(folder)} | circumstances() | _took(began)
+    fitted = Counter(result.fitted for result in results if result.contestant == name and result.fitted)
+    for done, clips in fitted.items():
+        _say(notes, f"{clips} of the clips {'was' if clips == 1 else 'were'} fitted to the task: {done}")
+    fitting = {"fitted": "; ".join(f"{clips} clips: {done}" for done, clips in fitted.items())} if fitted else {}
+    about = {"folder": str(folder)} | fitting | circumstances() | _took(began)
     _finish(report.Report(name, about, tuple(results)), contestants, outputs)
 
 

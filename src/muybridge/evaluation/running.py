@@ -27,7 +27,7 @@ from muybridge.evaluation.baselines import PLAIN, NearestClip
 from muybridge.evaluation.resume import Watch
 from muybridge.evaluation.suite import Frames, Split, Suite, Task, Verdict, fitted
 from muybridge.storage.atomic import new_file
-from muybridge.storage.video import Footage, read_duration, read_metadata, read_mp4, write_mp4
+from muybridge.storage.video import Footage, read_header, read_metadata, read_mp4, write_mp4
 from muybridge.types import Progress
 
 TRUTH = "truth"
@@ -94,11 +94,12 @@ class Contestant:
 class Result:
     """What became of one clip.
 
-    scene  SHA-256 of the truth's pixels: results of the same scene can be compared
-    clip   SHA-256 of the file that was judged, "" if there was none
-    key    that of the contestant
-    code   what judged it, see `code`
-    read   whether there was something to judge
+    scene   SHA-256 of the truth's pixels: results of the same scene can be compared
+    clip    SHA-256 of the file that was judged, "" if there was none
+    key     that of the contestant
+    code    what judged it, see `code`
+    read    whether there was something to judge
+    fitted  what was done to the clip before that, "" if it was as asked for
     """
 
     contestant: str
@@ -117,6 +118,7 @@ class Result:
     why: str
     errors: Mapping[str, float]
     groups: Mapping[str, str]
+    fitted: str = ""
 
 
 def maker(name: str, key: str, make: Callable[[Task], Frames], folder: Path) -> Contestant:
@@ -202,6 +204,7 @@ def _result(entry: Entry, contestant: Contestant, judge: str, make_task: Callabl
         why=verdict.why,
         errors=dict(verdict.errors),
         groups=dict(task.groups),
+        fitted=adaptation(file, task) if read else "",
     )
     with new_file(kept) as temporary:
         temporary.write_text(json.dumps(asdict(result), allow_nan=False), encoding="utf-8")
@@ -223,7 +226,7 @@ def judged(suite: Suite, task: Task, file: Path) -> Verdict:
         raise NoClip("there is no clip")
     seconds = len(task.truth.rgb) / task.truth.fps
     try:
-        footage, plays = read_clip(file, seconds), read_duration(file) or 0.0
+        footage, plays = read_clip(file, seconds), read_header(file).seconds or 0.0
     except ValueError as error:
         raise NoClip(str(error).replace(str(file), file.name)) from error
     if plays > LONGEST:
@@ -233,6 +236,21 @@ def judged(suite: Suite, task: Task, file: Path) -> Verdict:
         played = len(footage.frames) / footage.fps
         raise NoClip(f"the clip is too short: it plays {played:.2f} s of {seconds:.2f} s")
     return _finite(suite.judge(task, *asked))
+
+
+def adaptation(file: Path, task: Task) -> str:
+    """What has to be done to a clip, so that it is like its task; "" if it is. By what the file says of itself."""
+    found, (count, height, width), fps = read_header(file), task.truth.rgb.shape[:3], task.truth.fps
+    done = []
+    if found.fps is not None and abs(found.fps - fps) > 0.01 * fps:
+        done.append(f"{found.fps:.4g} frames a second taken as {fps:g}")
+    if (found.width, found.height) != (width, height):
+        done.append(f"{found.width}x{found.height} brought to {width}x{height}")
+    if found.width * height != found.height * width:
+        done.append("cropped in the middle")
+    if found.seconds is not None and found.seconds > (count + 1) / fps:
+        done.append(f"{found.seconds:.1f} s cut to {count / fps:.1f}")
+    return ", ".join(done)
 
 
 def read_clip(file: Path, seconds: float) -> Footage:
@@ -285,8 +303,10 @@ def _read(path: Path) -> Result:
 
 def parse(record: Any) -> Result:
     """A Result of what JSON says. ValueError if that is none."""
-    texts = ("contestant", "key", "suite", "split", "prompt", "scene", "clip", "code", "why")
+    texts = ("contestant", "key", "suite", "split", "prompt", "scene", "clip", "code", "why", "fitted")
     numbers = ("number", "seed", "known", "score")
+    if isinstance(record, dict):
+        record = {"fitted": "", **record}  # earlier versions did not tell
     if not isinstance(record, dict) or record.keys() != Result.__dataclass_fields__.keys():
         raise ValueError("not the fields of a result")
     plain = all(isinstance(record[key], str) for key in texts)

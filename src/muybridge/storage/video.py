@@ -185,10 +185,21 @@ def read_metadata(path: AnyPath) -> dict[str, str]:
         return _own(container.metadata)
 
 
-def read_duration(path: AnyPath) -> float | None:
-    """Seconds that the file says it plays, None where it does not say. ValueError as in `read_mp4`."""
+class Stated(NamedTuple):
+    """What a video file says that it is, without being decoded; None where it does not say."""
+
+    fps: float | None
+    seconds: float | None
+    width: int
+    height: int
+
+
+def read_header(path: AnyPath) -> Stated:
+    """What the file says of its first video stream; its size is before any rotation. ValueError as in `read_mp4`."""
     with _opened(path) as container:
-        return None if container.duration is None else container.duration / 1_000_000
+        stream, duration = container.streams.video[0], container.duration
+        fps = float(stream.average_rate) if stream.average_rate else None
+        return Stated(fps, None if duration is None else duration / 1_000_000, stream.width, stream.height)
 
 
 def _much(frames: int, width: int, height: int) -> str:
