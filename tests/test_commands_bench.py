@@ -120,8 +120,8 @@ def test_out_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "note: falling-in-distribution-0001: cannot read falling-in-distribution-0001.mp4" in notes
     assert "note: falling-in-distribution-0002: there is no clip" in notes
     done = "30 frames a second taken as 15, 272x256 brought to 128x128, cropped in the middle, 3.2 s cut to 2.2"
-    assert f"note: 1 of the clips was fitted to the task: {done}" in notes
-    assert load(folder / "results" / "report.json").about["fitted"] == f"1 clips: {done}"
+    assert f"note: fitted to the task, 1 clip: {done}" in notes
+    assert load(folder / "results" / "report.json").about["fitted"] == f"1 clip: {done}"
     rows = {row.contestant: row for row in load(folder / "results" / "report.json").rows}
     assert (rows["rented"].score.value, rows["rented"].unread) == (pytest.approx(1 / 3), 2)
     assert CEILING not in rows

@@ -19,6 +19,8 @@ WRITES = {
     "generate_from_image": ["from-still.mp4", "from-still.png"],
     "generate_text": ["clip.mp4", "clip.png"],
     "inspect_clip": ["again.mp4", "made.mp4"],
+    "measure": [],
+    "sign_and_verify": ["changed.mp4", "key.pem", "signed.mp4"],
     "simulate_worlds": [f"world-{seed}.{kind}" for seed in range(3) for kind in ("mp4", "png")],
     "stream": ["stream.mp4", "stream.png"],
     "train_tiny": ["toy", "toy.mp4"],
@@ -61,6 +63,18 @@ def test_a_clip_is_carried_on(tiny_model: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     run("extend", str(tiny_model))
     assert len(read_mp4(tmp_path / "extended.mp4").frames) == 9 + 9 - 5
+
+
+def test_what_is_signed_is_told_from_what_was_changed(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("sign_and_verify", str(tiny_model))
+    signed, changed, mark = capsys.readouterr().out.splitlines()
+    assert "valid" in signed
+    assert "trusted: True" in signed
+    assert "changed, " in changed
+    assert mark.startswith("the pixels name this very clip")  # noise, which a tiny model makes, may drown it
 
 
 def test_each_example_is_tested_and_short() -> None:

@@ -168,9 +168,10 @@ def score(folder: Path, name: str, json: Path | None) -> None:
         if not result.read and result.contestant == name:
             _say(notes, f"{_task_name(result)}: {result.why}")
     fitted = Counter(result.fitted for result in results if result.contestant == name and result.fitted)
-    for done, clips in fitted.items():
-        _say(notes, f"{clips} of the clips {'was' if clips == 1 else 'were'} fitted to the task: {done}")
-    fitting = {"fitted": "; ".join(f"{clips} clips: {done}" for done, clips in fitted.items())} if fitted else {}
+    found = [f"{clips} clip{'' if clips == 1 else 's'}: {done}" for done, clips in fitted.items()]
+    for one in found:
+        _say(notes, f"fitted to the task, {one}")
+    fitting = {"fitted": "; ".join(found)} if found else {}
     about = {"folder": str(folder)} | fitting | circumstances() | _took(began)
     _finish(report.Report(name, about, tuple(results)), contestants, outputs)
 
