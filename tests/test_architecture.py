@@ -53,7 +53,7 @@ VERBS = {
     "bench compare": "first second json",
     "bench control": "model output scenes quick seed steps guidance device json",
     "bench export": "folder suites scenes clips others quick full json",
-    "bench fidelity": "model output clips seed steps guidance device i3d inception json",
+    "bench fidelity": "model output clips seed steps guidance device i3d inception json metric",
     "bench physics": "model output suites scenes clips others quick full seed steps guidance device json",
     "bench score": "folder name json",
     "bench speed": "model rounds steps device json engine",

@@ -333,6 +333,34 @@ def test_fidelity_of_the_truth_is_the_best_there_is() -> None:
     assert found["psnr"].low < found["psnr"].high == BEST_PSNR
 
 
+def test_a_metric_of_ones_own_is_a_file(tmp_path: Path) -> None:
+    """The very file of docs/measuring.md."""
+    page = (Path(__file__).parents[1] / "docs" / "measuring.md").read_text()
+    (tmp_path / "own.py").write_text(page.split("```python\n")[1].split("```")[0])
+    own = metrics(15.0, None, None, tmp_path / "own.py")[-1]
+    task = Continued().task("in distribution", 0)
+    feed([own], task, task.truth.rgb)
+    assert (own.name, own.compute().value) == ("brightness", pytest.approx(task.truth.rgb[task.known :].mean()))
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("", "there is no 'metrics' in it"),
+        ("import nothing_of_the_kind", "ModuleNotFoundError"),
+        ("def metrics(): return 1 / 0", "ZeroDivisionError"),
+        ("def metrics(): return []", "gives an empty list"),
+        ("def metrics(): return [3]", "gives int: a metric has what ClipMean has"),
+    ],
+)
+def test_a_file_without_metrics_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], code: str, sentence: str
+) -> None:
+    (tmp_path / "own.py").write_text(code)
+    assert cli.obey(["bench", "fidelity", "--metric", str(tmp_path / "own.py")]) == 2
+    assert sentence in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_fidelity_puts_everybody_side_by_side(tiny_model: Path, tmp_path: Path) -> None:
     words = ["bench", "fidelity", "--model", str(tiny_model), "--clips", "4", "-o", str(tmp_path)]

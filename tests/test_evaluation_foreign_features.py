@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from muybridge.evaluation.foreign_features import Reading, foreign_features
-from muybridge.evaluation.frechet import Frechet
+from muybridge.evaluation.foreign_features import CLASSES, Reading, foreign_features
+from muybridge.evaluation.frechet import Frechet, InceptionScore
 from muybridge.evaluation.metric import Sample
 
 CLIP = np.random.default_rng(0).integers(0, 255, (20, 12, 16, 3), np.uint8)
@@ -57,6 +57,25 @@ def test_in_a_distance(file: Path) -> None:
     for start in range(0, 16, 4):
         metric.update(Sample(CLIP[start : start + 4] // 2 + 9, CLIP[start : start + 4] // 2))
     assert metric.compute().value == pytest.approx(3 * 81, rel=1e-4)
+
+
+class Classes(nn.Module):
+    """Which of three colours there is most of, as a network of others would say it."""
+
+    def forward(self, x: Tensor, return_features: bool = False, no_output_bias: bool = False) -> Tensor:
+        means = x.flatten(2).mean(dim=2)
+        return means if return_features or not no_output_bias else torch.softmax(means, dim=1)
+
+
+def test_in_an_inception_score(tmp_path: Path) -> None:
+    """Clips that are clearly of one colour each, and all three colours: three classes."""
+    torch.jit.script(Classes()).save(str(tmp_path / "classes.pt"))  # type: ignore[no-untyped-call]
+    metric = InceptionScore("is", foreign_features(tmp_path / "classes.pt", CLASSES))
+    for colour in range(6):
+        frames = np.zeros((2, 8, 8, 3), np.uint8)
+        frames[..., colour % 3] = 255
+        metric.update(Sample(frames))
+    assert metric.compute().value == pytest.approx(3)
 
 
 def test_what_is_no_network_or_does_not_fit_is_refused(file: Path, tmp_path: Path) -> None:

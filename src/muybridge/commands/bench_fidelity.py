@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_
+import runpy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -17,7 +18,7 @@ from muybridge.commands.bench_models import of_model
 from muybridge.data.worlds import HELD_OUT_PAIRS
 from muybridge.evaluation.features import clip_features, frame_features, subjects
 from muybridge.evaluation.flicker import flicker_whole
-from muybridge.evaluation.foreign_features import I3D, INCEPTION, foreign_features
+from muybridge.evaluation.foreign_features import CLASSES, I3D, INCEPTION, foreign_features
 from muybridge.evaluation.frechet import Frechet, InceptionScore
 from muybridge.evaluation.metric import Metric, Sample, psnr_objects, psnr_whole, ssim_whole
 from muybridge.evaluation.multiscale import ms_ssim_whole
@@ -51,9 +52,9 @@ class Continued:
         return Verdict(1.0)
 
 
-def metrics(fps: float, i3d: Path | None, inception: Path | None) -> list[Metric]:
+def metrics(fps: float, i3d: Path | None, inception: Path | None, own: Path | None = None) -> list[Metric]:
     """Fresh ones, all that there are; distances of sets and the inception score by a network of ours, and those by
-    other people's where their file is named."""
+    other people's where their file is named; then those that a file of one's `own` gives."""
     found: list[Metric] = [psnr_whole(), psnr_objects(), ssim_whole(), ms_ssim_whole(), flicker_whole(), warping()]
     found += [temporal_flickering_whole(), motion_smoothness_whole(), dynamic_degree_whole(fps)]
     found += [Frechet("frechet_distance", clip_features()), Frechet("frechet_distance_frames", frame_features())]
@@ -62,6 +63,21 @@ def metrics(fps: float, i3d: Path | None, inception: Path | None) -> list[Metric
         found.append(Frechet("fvd", foreign_features(i3d, I3D)))
     if inception is not None:
         found.append(Frechet("fid", foreign_features(inception, INCEPTION)))
+        found.append(InceptionScore("is", foreign_features(inception, CLASSES)))
+    return found if own is None else found + written_in(own)
+
+
+def written_in(path: Path) -> list[Metric]:
+    """What `metrics()` in a Python file gives. ValueError, with the mend, for a file that does not give any."""
+    try:
+        found = list(runpy.run_path(str(path))["metrics"]())
+    except Exception as error:  # whatever somebody's own code may raise
+        why = f"there is no {error} in it" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} gives no metrics ({why}): let its metrics() return a list of them") from error
+    wrong = [one for one in found if not isinstance(one, Metric)]
+    if wrong or not found:
+        told = type(wrong[0]).__name__ if wrong else "an empty list"
+        raise ValueError(f"metrics() in {path} gives {told}: a metric has what ClipMean has, see docs/measuring.md")
     return found
 
 
@@ -76,10 +92,13 @@ def fidelity(
     i3d: Path | None,
     inception: Path | None,
     json: Path | None,
+    metric: Path | None = None,
 ) -> None:
     """Measures a model, the truth, and the baselines on the same clips; writes fidelity.json."""
     if clips < LEAST:
         raise ValueError(f"--clips is {clips}: take {LEAST} or more, fewer are no set")
+    if metric is not None:
+        written_in(metric)  # what is wrong with it is said before hours of work
     opened = load(model, device)
     asked = {"steps": steps, "guidance": guidance, "given_guidance": guidance}
     changes = {key: value for key, value in asked.items() if value is not None}
@@ -90,7 +109,7 @@ def fidelity(
         check_writable(path)
     entries = [Entry(Continued(), "in distribution", number) for number in range(clips)]
     about = {"model": opened.name, "model_hash": opened.hash, "settings": asdict(settings), "seed": seed}
-    fresh = partial(metrics, float(entries[0].task().truth.fps), i3d, inception)
+    fresh = partial(metrics, float(entries[0].task().truth.fps), i3d, inception, metric)
     contestants = [*of_model(opened, name, settings, seed, folder), *baselines(folder)]
     measured = {contestant.name: fresh() for contestant in contestants}
     unread, tell = _measure(entries, contestants, measured), circumstances()

@@ -110,6 +110,7 @@ def bench_fidelity(
     i3d: Path | None = None,
     inception: Path | None = None,
     json: Path | None = None,
+    metric: Path | None = None,
 ) -> None:
     """Measure how near a model's clips are to real ones: PSNR, SSIM, flicker, warping, Fréchet distances.
 
@@ -125,12 +126,13 @@ def bench_fidelity(
         guidance: As in muybridge generate; by default the model's own.
         device: cpu or cuda; by default what there is.
         i3d: i3d_torchscript.pt, for the FVD of the literature. Such a file can run any code: name only what you trust.
-        inception: inception-2015-12-05.pt, for FID; likewise.
+        inception: inception-2015-12-05.pt, for FID and the inception score; likewise.
         json: Write the figures here, too.
+        metric: A Python file of your own, which is run: what its metrics() returns is measured besides.
     """
     from muybridge.commands.bench_fidelity import fidelity
 
-    fidelity(model, output, clips, seed, steps, guidance, device, i3d, inception, json)
+    fidelity(model, output, clips, seed, steps, guidance, device, i3d, inception, json, metric)
 
 
 @bench.command(name="speed")

@@ -39,6 +39,8 @@ I3D = Reading("clips", 16, 224, (-1.0, 1.0), {"rescale": False, "resize": False,
 """The I3D of `i3d_torchscript.pt`, by which FVD is computed most often (Ge et al. 2024 compare its variants)."""
 INCEPTION = Reading("frames", scale=(0.0, 255.0), arguments={"return_features": True})
 """The Inception of `inception-2015-12-05.pt`, which scales pictures itself."""
+CLASSES = Reading("frames", scale=(0.0, 255.0), arguments={"no_output_bias": True})
+"""The same network's probabilities of its classes, without the last bias, as inception scores are published."""
 
 
 def foreign_features(path: Path, reading: Reading, batch: int = 8) -> Features:
