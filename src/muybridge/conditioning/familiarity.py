@@ -47,7 +47,8 @@ class Familiarity:
         held_out = [_distance(known[part == i], *_gaussian(known[part != i])) for i in range(folds)]
         limit = torch.cat(held_out).quantile(NEARLY_ALL)
         mean, precision = _gaussian(known)
-        return cls(mean.float(), precision.float(), limit.float(), psnrs.float().quantile(1 - NEARLY_ALL))
+        as_kept = precision.float().contiguous()  # the inverse lies by columns, and sums go by how numbers lie
+        return cls(mean.float(), as_kept, limit.float(), psnrs.float().quantile(1 - NEARLY_ALL))
 
     def score(self, latent: Float[Tensor, "c h w"]) -> float:
         """How unlike known stills one is: up to 1 is familiar."""
