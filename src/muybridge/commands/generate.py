@@ -201,7 +201,7 @@ def fast_of(name: str) -> str:
         return student
     raise ValueError(
         f"there is no fast student of {name} in this version: make one with `muybridge distill nano-fast --teacher "
-        f"{name} -o runs/fast`, then take --model runs/fast instead of --fast"
+        f"{name} -o runs/fast`, then take --model runs/fast/model instead of --fast"
     )
 
 

@@ -39,7 +39,8 @@ Relative errors against the original, largest of each part's outputs: {errors}.
 A still as first frame: repeat it four times, run `encoder` with zeros for `before.*`; what comes out is known. It is
 that frame of x from the start on, c of noise and 1 - c of it, c being `context_noise`: its level is c all the way, its
 span 0, and it does not move. In the end it is what it was. `known` (models that have this input) is 1 for frames that
-are known, else 0; of a clip from words alone it is 0 everywhere.
+are known, else 0; of a clip from words alone it is 0 everywhere. Where `sampling` has a `given_guidance`, that is the
+guidance of clips with known frames.
 """
 
 DRAFTS = """

@@ -101,10 +101,10 @@ export class Form {
   /** Puts a wish back; of one that was meant for another model the words and the seed, since the rest suits that one. */
   write(/** @type {Wish} */ wish) {
     const ours = wish.model === this.model.hash;
-    const numbers = ours ? ["steps", "guidance", "drafts", "plan_steps", "frames"] : [];
-    for (const name of ["prompt", "negative", "seed", ...numbers]) $(name).value = wish[name] ?? 0; // older wishes plan nothing
     if (ours && wish.still) this.give(wish.still, fromPixels(wish.still, wish.width, wish.height));
     else this.forget();
+    const numbers = ours ? ["steps", "guidance", "drafts", "plan_steps", "frames"] : [];
+    for (const name of ["prompt", "negative", "seed", ...numbers]) $(name).value = wish[name] ?? 0; // older wishes plan nothing
     this.changed();
   }
 
@@ -120,8 +120,21 @@ export class Form {
     }
   }
 
+  /** The guidance that the model does best with: from a picture on it may be another one. */
+  get bestGuidance() {
+    const { guidance, given_guidance } = this.model.sampling;
+    return this.still ? (given_guidance ?? guidance) : guidance;
+  }
+
+  /** From now on the first frame is this, or is drawn; guidance that nobody has moved follows. */
+  begin(/** @type {Float32Array | null} */ still) {
+    const follows = Number($("guidance").value) === this.bestGuidance;
+    this.still = still;
+    if (follows) $("guidance").value = String(this.bestGuidance);
+  }
+
   give(pixels, canvas) {
-    this.still = pixels;
+    this.begin(pixels);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "The first frame");
     $("thumb").replaceChildren(canvas);
@@ -130,7 +143,7 @@ export class Form {
   }
 
   forget() {
-    this.still = null;
+    this.begin(null);
     $("image").value = "";
     $("given").hidden = true;
     $("imagetext").textContent = "Choose a picture, or drop one here";
