@@ -269,6 +269,7 @@ def test_the_speed_of_an_engine_is_told_beside_what_it_computes(tiny_model: Path
     [
         (["--engine", "abacus"], "take one of auto, torch, openvino, onnxruntime"),
         (["--fast"], "make one with `muybridge distill nano-fast --teacher"),
+        (["--fast"], "-o runs/fast`, then take --model runs/fast/model instead"),
     ],
 )
 def test_what_is_not_there_is_a_sentence(
