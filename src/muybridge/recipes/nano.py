@@ -36,6 +36,8 @@ _FLOW = TrainSettings(
 _PIXELS = TrainSettings(steps=3000, lr=5e-4, betas=(0.9, 0.98), schedule="wsd", decay=0.5, bf16=True, compile=True)
 DECODER = replace(_PIXELS, steps=6500, lr=4e-4, decay=0.6, ema=0.998, seed=1)
 
+WITNESS = TrainSettings(steps=1500, lr=2e-3, warmup=50, decay=0.5, bf16=True)
+
 PLANNER = replace(_FLOW, steps=3000, warmup=100, decay=0.3, ema=0.998, sample_every=0, seed=2)
 
 DYNAMICS = replace(
@@ -75,7 +77,7 @@ NANO = Recipe(
             LevelSettings(shift=5.0, growth=0.2, prefix=0.85),
         ),
     ),
-    learn_witness=WitnessStage(TrainSettings(steps=1500, lr=2e-3, warmup=50, decay=0.5, bf16=True), batch=48),
+    learn_witness=WitnessStage(WITNESS, batch=48),
     learn_planner=PlannerStage(PLANNER, batch=48, worlds=20_000),
     learn_dynamics=DynamicsStage(DYNAMICS, batch=96),
     sampling=Settings(steps=20, guidance=3.0, given_guidance=1.0, shift=4.0, drafts=32, draft_steps=8, plan_steps=8),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from muybridge.data.material import KINDS
-from muybridge.recipes.nano import DECODER, NANO
-from muybridge.recipes.recipe import FlowStage, Portion, WordsStage
+from muybridge.recipes.nano import DECODER, DYNAMICS, NANO, PLANNER, WITNESS
+from muybridge.recipes.recipe import DynamicsStage, FlowStage, PlannerStage, Portion, WitnessStage, WordsStage
 from muybridge.tokenizer.autoencoder import AutoencoderConfig
 from muybridge.training.settings import TrainSettings
 from muybridge.transformer.model import TransformerConfig
@@ -39,4 +39,7 @@ SMALL = replace(
             NANO.flow[-1].levels,
         ),
     ),
+    learn_witness=WitnessStage(replace(WITNESS, steps=1500), batch=48),
+    learn_planner=PlannerStage(replace(PLANNER, steps=3000), batch=48, worlds=20_000),
+    learn_dynamics=DynamicsStage(replace(DYNAMICS, steps=3600), batch=96),
 )
