@@ -1,7 +1,7 @@
 """The pictures of README and docs:  python scripts/pictures.py [--model nano] [--folder docs/images]
 
 worlds.png shows the first eight held-out worlds, truth.png what the simulator knows of three of them. The model makes
-samples.png of the eight worlds' prompts, not chosen, and hero.gif, still-to-video.png and previews.png with seed 0.
+samples.png of the eight worlds' prompts, not chosen, and hero.webp and still-to-video.png with seed 0.
 --only truth.png makes one of them.
 """
 
@@ -27,7 +27,7 @@ HERO = (
     "a small red ball rolls behind a tall blue box while the camera pans right",
     "a large green cylinder falls to the ground next to a small yellow ball",
     "a large orange ball rolls into a small purple box",
-    "a teal ball rolls down a ramp while the camera orbits left",
+    "a pink ball and a teal box while the camera orbits left",
 )
 
 Frames = UInt8[np.ndarray, "t h w 3"]
@@ -66,11 +66,20 @@ def rows(clips: list[Frames], captions: list[str]) -> Image.Image:
 
 
 def hero(model: Model, path: Path) -> None:
-    """Four clips at a time, as a GIF."""
-    a, b, c, d = clips(model, HERO)
-    grid = np.concatenate([np.concatenate([a, b], axis=2), np.concatenate([c, d], axis=2)], axis=1)
-    first, *rest = [Image.fromarray(frame).quantize(128) for frame in grid]
-    first.save(path, save_all=True, append_images=rest, duration=round(1000 / model.config["trained"]["fps"]), loop=0)
+    """Clips side by side, moving, with their captions: WebP, as GIF's 256 colours turn red balls brown."""
+    side, font = 192, ImageFont.load_default(size=13)
+    made, left = clips(model, HERO), [index * (side + 12) for index in range(len(HERO))]
+    ground = Image.new("RGB", (left[-1] + side, side + 60), "white")
+    for start, prompt in zip(left, HERO, strict=True):
+        lines = "\n".join(textwrap.wrap(prompt, 28))
+        ImageDraw.Draw(ground).multiline_text((start, side + 6), lines, fill="#333333", font=font)
+    pages = []
+    for frames in zip(*made, strict=True):
+        pages.append(ground.copy())
+        for start, frame in zip(left, frames, strict=True):
+            pages[-1].paste(Image.fromarray(frame).resize((side, side), Image.Resampling.BICUBIC), (start, 0))
+    each = round(1000 / model.config["trained"]["fps"])
+    pages[0].save(path, save_all=True, append_images=pages[1:], duration=each, loop=0, quality=85, method=6)
 
 
 def still_to_video(model: Model, path: Path) -> None:
@@ -82,21 +91,6 @@ def still_to_video(model: Model, path: Path) -> None:
     frames = np.concatenate([world.rgb, clip.frames[moments_of(clip.frames, 5)]])
     captions = ["given"] + [f"{i / condition.fps:.2f} s" for i in moments_of(clip.frames, 5)]
     muybridge.contact_sheet(frames, path, columns=6, captions=captions, title=world.captions[-1])
-
-
-def previews(model: Model, path: Path) -> None:
-    """The middle frame as it becomes clear, step by step."""
-    condition = like_training(model, HERO[0])
-    settings = replace(model.settings, preview_every=max(1, model.settings.steps // 6))
-    shown, captions = [], []
-    for event in model.sample(condition, [0], settings):
-        last = isinstance(event, muybridge.Sampled)
-        latent = event.latent if isinstance(event, muybridge.Sampled) else getattr(event, "preview", None)
-        if latent is not None:
-            frames = muybridge.to_uint8(model.decode(latent).frames[0])
-            shown.append(frames[len(frames) // 2])
-            captions.append("finished" if last else f"step {(len(shown)) * settings.preview_every}")
-    muybridge.contact_sheet(np.stack(shown), path, columns=len(shown), captions=captions, title=condition.prompt)
 
 
 def truth(path: Path) -> None:
@@ -117,9 +111,8 @@ PALETTE = ((230, 97, 1), (94, 60, 153), (26, 150, 65), (215, 25, 28), (44, 123, 
 
 OF_THE_MODEL: dict[str, Callable[[Model, Path], None]] = {
     "samples.png": samples,
-    "hero.gif": hero,
+    "hero.webp": hero,
     "still-to-video.png": still_to_video,
-    "previews.png": previews,
 }
 OF_THE_SIMULATOR: dict[str, Callable[[Path], None]] = {"worlds.png": worlds, "truth.png": truth}
 
