@@ -154,11 +154,11 @@ def test_how_much_is_asked_for() -> None:
     assert amount(200, None, 0, quick=True) == Amount(200, QUICK.clips, 0)
     entries = {name: Amount(3, 2, 5).entries(SUITES[name]) for name in PHYSICS}
     assert {name: len(found) for name, found in entries.items()} == {
-        "permanence": 3 + 5 * 5,
+        "permanence": 3 + 6 * 5,
         "falling": 3 + 5 * 5,
         "coherence": 2 + 5 * 2,
     }
-    assert len({entry.name for found in entries.values() for entry in found}) == 68
+    assert len({entry.name for found in entries.values() for entry in found}) == 73
 
 
 def test_how_much_that_is() -> None:
@@ -167,7 +167,7 @@ def test_how_much_that_is() -> None:
         asked: sum(LONG.get(name, 1) * len(asked.entries(SUITES[name])) for name in PHYSICS)
         for asked in (QUICK, WHOLE, FULL)
     }
-    assert made == {QUICK: 16, WHOLE: 200, FULL: 1050}
+    assert made == {QUICK: 16, WHOLE: 203, FULL: 1070}
     assert FULL.scenes >= 200
     assert FULL.clips >= 50
 

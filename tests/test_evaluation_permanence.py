@@ -12,7 +12,18 @@ import pytest
 
 from muybridge.evaluation.baselines import PLAIN
 from muybridge.evaluation.breaking import BREAKS
-from muybridge.evaluation.permanence import KINDS, KNOWN, LATE, SEES, Permanence, broken, radii, spells, verdict
+from muybridge.evaluation.permanence import (
+    KINDS,
+    KNOWN,
+    LATE,
+    OCCLUDERS,
+    SEES,
+    Permanence,
+    broken,
+    radii,
+    spells,
+    verdict,
+)
 from muybridge.evaluation.statistics import HELD_OUT
 from muybridge.evaluation.suite import Split, Suite, Task
 from muybridge.evaluation.tracking import Extra, Track, Tracks, true_tracks
@@ -103,6 +114,29 @@ def test_breaks_fail(number: int) -> None:
     assert set(made) == set(SEES)
     assert [name for name, verdict in made.items() if verdict.score > 0] == []
     assert all(verdict.why for verdict in made.values())
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_several_and_moving_occluders(number: int) -> None:
+    one = task(number, "occluders")
+    assert (one.groups["then"], one.groups["by"]) == OCCLUDERS[number]
+    found = spells(one.truth, one.known)
+    assert len(found) == (2 if one.groups["by"] == "wall" else 1)
+    assert len({spell.by for spell in found}) == len(found)
+    assert judged(one, {}) == (1.0, "")
+    made = {name: SUITE.judge(one, frames) for name, frames in broken(one)}
+    assert set(SEES) - set(made) <= {"wrong side"}
+    assert [name for name, verdict in made.items() if verdict.score > 0] == []
+    assert SUITE.judge(one, PLAIN["static copy"](one.given, len(one.truth.rgb))).score == 0
+
+
+def test_a_box_that_slides_past_hides_what_rests() -> None:
+    one = task(1, "occluders")
+    (spell,) = spells(one.truth, one.known)
+    path = one.truth.states.position
+    assert np.ptp(path[:, spell.subject], axis=0).max() < 0.01
+    assert np.linalg.norm(np.ptp(path[:, spell.by], axis=0)) > 1
+    assert one.truth.objects[spell.by].size == "tall"
 
 
 def test_copies_fail_and_other_laws_are_not_asked() -> None:

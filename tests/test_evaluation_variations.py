@@ -26,7 +26,7 @@ from muybridge.simulation.palette import COLOURS
 from muybridge.simulation.physics import trajectory
 from muybridge.simulation.things import GRAVITY, SIZES, Thing, extents
 
-SPLITS: tuple[Split, ...] = ("in distribution", "speed", "size", "gravity", "count", "combination")
+SPLITS: tuple[Split, ...] = ("in distribution", "speed", "size", "gravity", "count", "combination", "occluders")
 SEEDS = range(HELD_OUT + 7000, HELD_OUT + 7008)
 
 

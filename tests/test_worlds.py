@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from muybridge.simulation.cameras import FIELD_OF_VIEW, MOVES, CameraMove, camera_path, project
 from muybridge.simulation.palette import COLOURS, linear
 from muybridge.simulation.things import SIZES
-from muybridge.simulation.worlds import World, sample_world
+from muybridge.simulation.worlds import COVERS, STORIES, World, sample_world
 
 SEEDS = st.integers(0, 2**32)
 FEW = settings(max_examples=25, deadline=None)
@@ -158,3 +158,16 @@ def test_linear_light() -> None:
     np.testing.assert_allclose(linear("#ffffff"), 1)
     np.testing.assert_allclose(linear("#000000"), 0)
     np.testing.assert_allclose(linear("#808080"), 0.2158605, atol=1e-6)
+
+
+def test_a_story_that_is_asked_for() -> None:
+    for story in STORIES:
+        world = sample_world(11, story=(story,))
+        assert 1 <= len(world.things) <= 2
+        assert (len(world.props) == 2) == (story == "behind two walls")
+        assert any(thing.size == "tall" and not thing.fixed for thing in world.things) == (story in COVERS)
+    crowd = sample_world(12, story=("drop", "collide", "rest"))
+    assert [thing.motion for thing in crowd.things][0::3] == ["drop", "rest"]
+    for wrong in ((), ("fly",), ("rest",) * 5):
+        with pytest.raises(ValueError, match="a story is one to four of pass before"):
+            sample_world(1, story=wrong)

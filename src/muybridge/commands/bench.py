@@ -69,11 +69,11 @@ class Amount:
 
 
 WHOLE, QUICK = Amount(scenes=40, clips=10, others=3), Amount(scenes=5, clips=1, others=0)
-"""What fits into half an hour, and three minutes, on two cores, for a model that makes 33 frames in 7 s: 200 and 16
+"""What fits into half an hour, and three minutes, on two cores, for a model that makes 33 frames in 7 s: 203 and 16
 times 33 frames. Beside the model, a scene costs 1.4 s (truth, baselines, files, verdicts), one of ten seconds 7 s."""
 
 FULL = Amount(scenes=200, clips=50, others=20)
-"""What published figures want: 1,050 times 33 frames, which is two and a half hours of that model."""
+"""What published figures want: 1,070 times 33 frames, which is two and a half hours of that model."""
 
 
 def amount(scenes: int | None, clips: int | None, others: int | None, quick: bool, full: bool = False) -> Amount:

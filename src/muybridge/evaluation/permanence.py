@@ -3,7 +3,7 @@
 A task is a held-out world in which an object is wholly hidden after the known frames, behind a wall, a named box or
 another object, and comes back or stays there (`KINDS`); the camera stands still in half of the tasks. In the known
 frames all objects are seen, and from then on nothing touches the hidden one before it is back, so its motion is
-determined.
+determined. In the split "occluders" there are two walls, or a tall box slides in front of what rests.
 
 A clip passes if
 
@@ -36,6 +36,7 @@ from muybridge.simulation import Clip, Contact, Hidden, World, film
 from muybridge.simulation.cameras import camera_path, project
 from muybridge.simulation.physics import GROUND, rotations, trajectory
 from muybridge.simulation.scene import Camera
+from muybridge.simulation.things import Thing
 
 FRAMES, SIDE, FPS = 33, 128, 15.0
 
@@ -55,6 +56,10 @@ KINDS = (
 Out of distribution nothing is looked for that hides behind another object, for that takes too long, and what stops at
 the right place in training does not at another speed: these tasks are of kind ("returns", "").
 """
+
+OCCLUDERS = (("returns", "wall"), ("returns", "passing box"), ("stays", "passing box"))
+"""The same in the split "occluders", task n modulo 3: two walls, one after the other; a box that slides over a thing at
+rest, and one that stops before it."""
 
 SEES = tuple(name for name in BREAKS if name not in ("falls up", "half gravity"))
 """Breaks that this suite is meant to see. How things move is another suite's business."""
@@ -115,7 +120,7 @@ class Permanence:
     """The Suite of this module."""
 
     name: str = "permanence"
-    splits: tuple[Split, ...] = ("in distribution", "speed", "size", "gravity", "count", "combination")
+    splits: tuple[Split, ...] = ("in distribution", "speed", "size", "gravity", "count", "combination", "occluders")
 
     def task(self, split: Split, number: int) -> Task:
         """Number n is of kind n modulo 6. ValueError for a negative number."""
@@ -123,7 +128,7 @@ class Permanence:
             raise ValueError(f"tasks are numbered from 0, not {number}")
         then, by = _kind(split, number)
         moves = (number + number // len(KINDS)) % 2 == 1
-        known, first = KNOWN[then], _FIRST_SEED + number * _CANDIDATES
+        known, first = _known(split, then), _FIRST_SEED + number * _CANDIDATES
         for seed in range(first, first + _CANDIDATES):
             world = _world(seed, split, then, by, moves)
             if world is None or not _may_hide(world, known):
@@ -131,7 +136,7 @@ class Permanence:
             clip = film(world, FRAMES, SIDE, SIDE, FPS)
             groups = [_groups(clip, spell) for spell in spells(clip, known)]
             told = [g for g in groups if g["then"] == then and by in ("", g["by"])]
-            if told and _introduced(clip, known):
+            if len(told) > (split == "occluders" and by == "wall") and _introduced(clip, known):
                 name = f"permanence-{split.replace(' ', '-')}-{number:04d}"
                 return Task(name, seed, split, clip.captions[-1], known, clip, told[0])
         raise AssertionError(f"nothing of kind {then} {by} in {split} among {_CANDIDATES} seeds from {first}")
@@ -160,7 +165,8 @@ def broken(task: Task) -> Iterator[tuple[str, Frames]]:
     stays hidden, as soon as it is no longer known, unless the break is that it shows."""
     spell = next(s for s in spells(task.truth, task.known) if _groups(task.truth, s) == task.groups)
     inside = (spell.first + spell.last + 1) // 2 if spell.back is not None else spell.first + LATE
-    for name in SEES:
+    rests = _cover(task.truth.world, spell.by) == "passing box"  # it has no wrong side to come back on
+    for name in SEES if not rests else (name for name in SEES if name != "wrong side"):
         at_once = name in ("freezes", "shuffled", "duplicated") or (
             spell.back is None and name in ("vanishes", "changes colour", "changes size", "changes shape")
         )
@@ -287,12 +293,18 @@ def radii(clip: Clip) -> Float[np.ndarray, "t n"]:
     return size
 
 
+def _known(split: Split, then: str) -> int:
+    """Frames that are given. Where there are two walls the first is reached early."""
+    return min(KNOWN.values()) if split == "occluders" else KNOWN[then]
+
+
 def spells(clip: Clip, known: int) -> tuple[Spell, ...]:
     """Hidings that a clip is about: determined by the known frames, with a clear return or none.
 
     Half of the object is seen in the last known frame, nothing touches it from then until it is back, and it comes
     back for long enough, and far enough from where it was last known, to be measured. What stays hidden is whole for
-    `LATE` frames after the known ones, and hidden for long enough to come out again if it turned back.
+    `LATE` frames after the known ones, and hidden for long enough to come out again if it turned back. What a box
+    slides over may come back where it was: it is hidden for long enough that to show it all the while does not pass.
     """
     found = (_spell(clip, event) for event in clip.events if isinstance(event, Hidden))
     return tuple(spell for spell in found if _is_told(clip, spell, known))
@@ -318,6 +330,8 @@ def _is_told(clip: Clip, spell: Spell, known: int) -> bool:
     frames = _clear_frames(clip, i, spell.back)
     if frames.sum() < LASTING:
         return False
+    if _cover(clip.world, spell.by) == "passing box":
+        return spell.last - spell.first + 1 >= 2 * LATE + LASTING
     place, size = project(clip.camera, clip.states.position)[:, i, :2], radii(clip)[:, i]
     way = np.linalg.norm(place[frames] - place[known - 1], axis=1)
     return bool((way > _MOVED * size[frames]).all())
@@ -342,6 +356,8 @@ def _introduced(clip: Clip, known: int) -> bool:
 
 
 def _kind(split: Split, number: int) -> tuple[str, str]:
+    if split == "occluders":
+        return OCCLUDERS[number % len(OCCLUDERS)]
     then, by = KINDS[number % len(KINDS)]
     if (split == "speed" and then == "stays") or (split != "in distribution" and by == "other object"):
         return "returns", ""
@@ -351,6 +367,9 @@ def _kind(split: Split, number: int) -> tuple[str, str]:
 def _world(seed: int, split: Split, then: str, by: str, moves: bool) -> World | None:
     """The world of a seed in a split, if its plan is of that kind. More objects have another plan, but the same camera;
     in other splits the plan is that of the world that is varied."""
+    if split == "occluders":
+        world = varied(seed, split)
+        return world if (world.move.kind != "static") == moves and _planned(world, then, by) else None
     plan = plain(seed, split)
     if (plan.move.kind != "static") != moves or (split != "count" and not _planned(plan, then, by)):
         return None
@@ -362,6 +381,8 @@ def _planned(world: World, then: str, by: str) -> bool:
     """Whether the plan may lead to that. To hide behind what is no cover is not planned: 1 % of worlds have it."""
     if by == "other object":
         return len(world.things) > 1
+    if by == "passing box":
+        return any(_passes(thing) for thing in world.things)
     motion = "behind" if then == "returns" else "stop behind"
     others = [thing.other for thing in world.things if thing.motion == motion]
     return any(by in ("", "wall" if other == -1 else "named box") for other in others)
@@ -415,7 +436,13 @@ def _duration(seconds: float) -> str:
 def _cover(world: World, by: int) -> str:
     if by >= len(world.things):
         return world.props[by - len(world.things)].kind
-    return "named box" if world.things[by].fixed else "other object"
+    thing = world.things[by]
+    return "named box" if thing.fixed else "passing box" if _passes(thing) else "other object"
+
+
+def _passes(thing: Thing) -> bool:
+    """Whether it is a cover that moves."""
+    return thing.size == "tall" and not thing.fixed
 
 
 def _steady(mask: Bool[np.ndarray, " t"]) -> Bool[np.ndarray, " t"]:

@@ -16,9 +16,9 @@ from PIL import Image
 
 from muybridge.simulation import Clip
 
-Split: TypeAlias = Literal["in distribution", "speed", "size", "gravity", "count", "combination"]
+Split: TypeAlias = Literal["in distribution", "speed", "size", "gravity", "count", "combination", "occluders"]
 """What a scene has that training had not: faster or slower, larger or smaller things, another gravity, more objects,
-colours with shapes that were never seen together; or nothing."""
+colours with shapes that were never seen together, several walls or one that moves; or nothing."""
 
 Frames: TypeAlias = UInt8[np.ndarray, "t h w 3"]
 Times: TypeAlias = Float[np.ndarray, " t"]

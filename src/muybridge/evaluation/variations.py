@@ -22,6 +22,7 @@ from muybridge.simulation.cameras import camera_path, project
 from muybridge.simulation.palette import NEUTRALS
 from muybridge.simulation.physics import mjcf, rotations, trajectory
 from muybridge.simulation.things import AFTER, GRAVITY, SIZES, Prop, Thing, Vector, about_z
+from muybridge.simulation.worlds import COVERS
 
 SPEEDS = (0.6, 1.6)
 """Factors of the initial velocities: those of one way of moving differ by less than 1 : 1.6, a throw's height apart."""
@@ -33,6 +34,8 @@ GRAVITIES = (0.5 * GRAVITY, 1.6 * GRAVITY)
 """Metres/second²: training knows 9.81 alone."""
 
 COUNTS = (5, 6)
+
+OCCLUDERS = ("behind two walls", *COVERS)
 
 STRIDE = 2**32
 """Where a world cannot be varied, the one whose seed is larger by this takes its place."""
@@ -146,6 +149,13 @@ def _combination(seed: int, rng: Random) -> World | None:
     return world if has_pair(world.things, HELD_OUT_PAIRS) else None
 
 
+def _occluders(seed: int, rng: Random) -> World | None:
+    try:
+        return sample_world(seed, without=HELD_OUT_PAIRS, story=(rng.choice(OCCLUDERS),))
+    except ValueError:  # the camera turns away too soon
+        return None
+
+
 _VARIATIONS: dict[Split, Callable[[int, Random], World | None]] = {
     "in distribution": _in_distribution,
     "speed": _speed,
@@ -153,6 +163,7 @@ _VARIATIONS: dict[Split, Callable[[int, Random], World | None]] = {
     "gravity": _gravity,
     "count": _count,
     "combination": _combination,
+    "occluders": _occluders,
 }
 
 

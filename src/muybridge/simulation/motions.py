@@ -213,10 +213,59 @@ def occluder(rng: Random, colour: str | None, albedo: str) -> Prop:
     return Prop("wall" if colour is None else "tall box", half, place, UPRIGHT, albedo)
 
 
+def two_walls(rng: Random, albedo: str) -> tuple[Prop, Prop]:
+    """Two narrow walls side by side: what goes behind both is seen between them."""
+    gap, middle, away = rng.uniform(0.15, 0.21), rng.uniform(-0.08, 0.08), rng.uniform(-0.45, -0.3)
+
+    def wall(side: int) -> Prop:
+        half = (rng.uniform(0.2, 0.23), 0.05, rng.uniform(0.36, 0.46))
+        return Prop("wall", half, (middle + side * (gap + half[0]), away, half[2]), UPRIGHT, albedo)
+
+    return wall(-1), wall(1)
+
+
 def standing(cover: Prop, colour: str) -> Plan:
     """A tall box that has a name."""
     thing = Thing("box", colour, "tall", cover.size, cover.position, cover.quaternion, motion="stand", fixed=True)
     return Plan(thing, _still(cover.position))
+
+
+def plan_behind_walls(rng: Random, colour: str, walls: tuple[Prop, Prop]) -> Plan:
+    """Rolls behind one wall after the other, and out again."""
+    shape, side, cover = rng.choice(("ball", "ball", "cylinder")), rng.choice((-1, 1)), walls[0]
+    lane = cover.position[1] + cover.size[1] + (1.0 if shape == "ball" else 1.45) * SIZES["small"] + 0.06
+    start, heading = (-side * rng.uniform(0.88, 0.98), lane), 0.0 if side > 0 else math.pi
+    speed = rng.uniform(0.95, 1.1)
+    return moving(shape, colour, "small", start, heading, speed, 0.08, slides=False, motion="behind", other=-1)
+
+
+def plan_cover(rng: Random, colours: list[str], *, stops: bool) -> list[Plan]:
+    """A thing rests, and a tall box slides in front of it: past it, or it stops there."""
+    shape, side, half = rng.choice(("ball", "box", "cylinder")), rng.choice((-1, 1)), rng.uniform(0.27, 0.31)
+    spot = (side * (rng.uniform(0.15, 0.3) if stops else rng.uniform(0.0, 0.2)), rng.uniform(0.1, 0.4))
+    rests = _thing(
+        shape, colours[0], "small", (*spot, standing_height(shape, "small")), quaternion=about_z(rng.uniform(-1.5, 1.5))
+    )
+    size = (half, rng.uniform(0.1, 0.14), rng.uniform(0.36, 0.4))
+    lane = spot[1] - rests.girth - size[1] - rng.uniform(0.08, 0.2)
+    before = spot[0] * (3.1 + lane) / (3.1 + spot[1])  # the place in its lane that hides the other one
+    start, duration = -side * rng.uniform(0.58, 0.68), rng.uniform(1.8, 2.05)
+    way = abs(before - start)
+    speed, slowing = (2 * way / duration, 2 * way / duration**2) if stops else (rng.uniform(0.6, 0.75), 0.03)
+    slides = Thing(
+        "box",
+        colours[1],
+        "tall",
+        size,
+        (start, lane, size[2]),
+        velocity=(side * speed, 0.0, 0.0),
+        motion="slide",
+        friction=slowing / GRAVITY,
+    )
+    time = np.minimum(np.array(AFTER), speed / slowing)
+    path = np.repeat(np.array([slides.position]), len(AFTER), axis=0)
+    path[:, 0] += side * (speed * time - 0.5 * slowing * time**2)
+    return [Plan(rests, _still(rests.position)), Plan(slides, path)]
 
 
 def plan_behind(rng: Random, motion: str, colour: str, cover: Prop, other: int) -> Plan:

@@ -20,10 +20,13 @@ from muybridge.simulation.motions import (
     SHAPES_OF,
     occluder,
     plan_behind,
+    plan_behind_walls,
     plan_collision,
+    plan_cover,
     plan_solo,
     sample_size,
     standing,
+    two_walls,
 )
 from muybridge.simulation.palette import COLOURS, NEUTRALS, sample_look
 from muybridge.simulation.scene import Camera, Look
@@ -48,6 +51,12 @@ _SOLO |= {"stop behind wall": 0.04}
 _LEADS = {"collide": 0.3, "behind box": 0.15, "stop behind box": 0.05, "emerge": 0.03, "behind wall": 0.07, "ramp": 0.1}
 _LEADS |= {"none": 0.3}
 _OTHERS = {"rest": 0.3, "drop": 0.27, "throw": 0.13, "roll": 0.15, "slide": 0.15}
+COVERS = ("pass before", "stop before")
+"""Stories of a tall box that slides in front of a thing at rest. No world has one, nor "behind two walls", unasked."""
+
+STORIES = (*COVERS, "behind two walls", *dict.fromkeys(name for name in (*_SOLO, *_LEADS) if name != "none"))
+"""Motions that may be asked for."""
+
 _TWO_OBJECTS = ("collide", "behind box", "stop behind box", "emerge")
 
 
@@ -67,18 +76,23 @@ class World:
     gravity: float = GRAVITY
 
 
-def sample_world(seed: int, objects: int | None = None, without: Pairs = frozenset()) -> World:
+def sample_world(
+    seed: int, objects: int | None = None, without: Pairs = frozenset(), story: tuple[str, ...] | None = None
+) -> World:
     """The world of a seed: the same in every process, whatever was sampled before.
 
     `objects` asks for so many, from 1 to the 8 that have a colour of their own; by itself a world has 1 to 4.
     `without` are colours with shapes that no object may have: a world that has none of them anyway stays as it is, of
-    another one camera, light and number of objects do.
+    another one camera, light and number of objects do. `story` says which motions there are, in the place of drawing
+    them and their number: any of `STORIES`.
 
-    Raises ValueError for a negative seed, for a number of objects outside that range and where no place is found for
-    them, which happens to none of the 1 to 4 and to some of the others.
+    Raises ValueError for a negative seed, for a number of objects outside that range, for other stories and where no
+    place is found for them, which happens to none of the 1 to 4 and to some of the others.
     """
     if objects is not None and not 1 <= objects <= len(COLOURS):
         raise ValueError(f"a world has 1 to {len(COLOURS)} objects, each of its own colour, not {objects}")
+    if story is not None and not (1 <= len(story) <= 4 and set(story) <= set(STORIES)):
+        raise ValueError(f"a story is one to four of {', '.join(STORIES)}, not {' and '.join(story) or 'none'}")
     if seed < 0:
         raise ValueError(f"a seed is a number from 0 up, not {seed}: take {-seed}")
     rng = Random(f"world {seed}")
@@ -86,17 +100,18 @@ def sample_world(seed: int, objects: int | None = None, without: Pairs = frozens
     count = objects or drawn
     move = sample_move(rng)
     look = sample_look(rng, move.azimuth - math.pi / 2)
-    story = _sample_story(rng, count, move)
+    motions = story or _sample_story(rng, count, move)
     for attempt in range(_ATTEMPTS):
-        if attempt % 50 == 49:  # this story is hard to place: another one, of the same count
-            story = _sample_story(rng, count, move)
+        if attempt % 50 == 49 and not story:  # these are hard to place: others, of the same count
+            motions = _sample_story(rng, count, move)
         stage = _Stage(move)
-        if not _fill(stage, rng, story, max(4, count)):
+        if not _fill(stage, rng, motions, 2 * 4 if story else max(4, count)):  # two objects a motion, at most
             continue
         things = tuple(turned(plan.thing, move.azimuth) for plan in stage.plans)
         if not has_pair(things, without):
             return World(seed, things, tuple(turned(prop, move.azimuth) for prop in stage.props), move, look)
-    raise ValueError(f"no place for {count} objects in the world of seed {seed}: take another seed or fewer objects")
+    told = " and ".join(story) if story else f"{count} objects"
+    raise ValueError(f"no place for {told} in the world of seed {seed}: take another seed or fewer objects")
 
 
 def has_pair(things: Iterable[Thing], pairs: Pairs) -> bool:
@@ -227,7 +242,7 @@ def _fill(stage: _Stage, rng: Random, story: tuple[str, ...], palette: int) -> b
 
 def _sample_shifts(rng: Random, motion: str) -> Float[np.ndarray, "k 3"]:
     """Other places to try for a group. One that hides something stays where it hides it."""
-    if "behind" in motion or motion == "emerge":
+    if "behind" in motion or motion == "emerge" or motion in COVERS:
         return np.zeros((1, 3))
     shifts = [(0.0, 0.0, 0.0)] + [(rng.uniform(-0.7, 0.7), rng.uniform(-0.6, 0.6), 0.0) for _ in range(23)]
     return np.array(shifts)
@@ -238,6 +253,11 @@ def _place(rng: Random, motion: str, colours: list[str], first: int, crowd: int)
     neutral = rng.choice(NEUTRALS)
     if motion == "collide":
         return plan_collision(rng, colours[0], colours[1], first), []
+    if motion == "behind two walls":
+        walls = two_walls(rng, neutral)
+        return [plan_behind_walls(rng, colours[0], walls)], [*walls]
+    if motion in COVERS:
+        return plan_cover(rng, colours, stops=motion == "stop before"), []
     if motion.endswith(" wall"):
         wall = occluder(rng, None, neutral)
         return [plan_behind(rng, motion.removesuffix(" wall"), colours[0], wall, -1)], [wall]
