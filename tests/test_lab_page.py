@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from html.parser import HTMLParser
@@ -30,12 +30,14 @@ from PIL import Image
 from tiny_checkpoint import build_whole_model, child_environment
 
 import muybridge
+from muybridge.data.moves import move_of
 from muybridge.lab import runtime, site
 from muybridge.lab.server import HEADERS, Handler, listen
 from muybridge.lab.site import build, page
 from muybridge.storage import checkpoint
 from muybridge.storage.provenance import from_metadata
 from muybridge.storage.stills import fit, read_still
+from muybridge.storage.video import read_metadata
 
 PROMPT = "a small red ball rolls behind a tall blue box"
 SEED = 81
@@ -350,6 +352,27 @@ def test_in_a_browser(lab: Path, model: Path, browser: Any, tmp_path: Path) -> N
     free = python.generate(condition, SEED, dataclasses.replace(python.settings, drafts=1, plan_steps=0))[0].frames
     assert _psnr(_newest(tab)["pixels"], free) >= 30
     assert _psnr(first, free) < 20, "a plan that changes nothing tests nothing"
+
+    tab.select_option("#thing", "blue box")
+    _draw(tab, [(0.1, 0.5), (0.5, 0.75), (0.9, 0.5)])
+    tab.select_option("#thing", "red ball")
+    _draw(tab, [(0.75, 0.25)])
+    ways = tab.input_value("#moves")
+    assert ways.endswith("red ball: 0.75,0.25")
+    tab.click("#make")
+    assert "ways are drawn, but nothing is planned" in tab.inner_text("#trouble")
+    _make(tab, wish | {"drafts": "1", "plan_steps": "3"})
+    moves = tuple(move_of(line) for line in ways.splitlines())
+    assert [len(move.points) for move in moves] == [9, 1]
+    led = dataclasses.replace(condition, moves=moves)
+    (wanted,) = python.generate(led, SEED, dataclasses.replace(python.settings, drafts=1))
+    assert _psnr(_newest(tab)["pixels"], wanted.frames) >= 30
+    assert _psnr(wanted.frames, first) < 20, "ways that change nothing test nothing"
+    with tab.expect_download() as download:
+        tab.click("#save")
+    assert from_metadata(read_metadata(Path(download.value.path()))).given == wanted.provenance.given
+    tab.click("#unway")
+    assert tab.input_value("#moves") == ""
     assert tab.inner_text("#factbytes").startswith("nothing")
     context.close()
 
@@ -477,6 +500,18 @@ def _newest(tab: Any) -> dict[str, Any]:
     pixels = np.frombuffer(base64.b64decode(found["pixels"]), np.uint8)
     found["pixels"] = pixels.reshape(found["frames"], found["height"], found["width"], 4)[..., :3]
     return found
+
+
+def _draw(tab: Any, points: Sequence[tuple[float, float]]) -> None:
+    """With the mouse, on the canvas of ways; points are shares of it."""
+    tab.locator("#ways").scroll_into_view_if_needed()
+    box = tab.locator("#ways").bounding_box()
+    (x, y), *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    for at in others:
+        tab.mouse.move(*at, steps=5)
+    tab.mouse.up()
 
 
 def _psnr(found: np.ndarray, wanted: np.ndarray) -> float:

@@ -24,8 +24,10 @@ def _said(table: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
     return {word: i for i, words in enumerate(table.values()) for word in words}
 
 
-_COLOUR_OF, _SHAPE_OF, _SIZE_OF = _said(COLOUR_WORDS), _said(SHAPE_WORDS), _said(SIZE_WORDS)
-_NOUN = re.compile(rf"(?:({'|'.join(_SIZE_OF)}) )?({'|'.join(_COLOUR_OF)}) ({'|'.join(_SHAPE_OF)})\b")
+COLOUR_OF, SHAPE_OF, SIZE_OF = _said(COLOUR_WORDS), _said(SHAPE_WORDS), _said(SIZE_WORDS)
+"""What words stand for: numbers of COLOURS, SHAPES and SIZES."""
+
+_NOUN = re.compile(rf"(?:({'|'.join(SIZE_OF)}) )?({'|'.join(COLOUR_OF)}) ({'|'.join(SHAPE_OF)})\b")
 
 
 def named(text: str) -> Int64[Tensor, "5 3"]:
@@ -35,7 +37,7 @@ def named(text: str) -> Int64[Tensor, "5 3"]:
     """
     found: dict[tuple[int, int], int] = {}
     for size, colour, shape in _NOUN.findall(text):
-        found.setdefault((_COLOUR_OF[colour], _SHAPE_OF[shape]), _SIZE_OF.get(size, len(SIZES)))
+        found.setdefault((COLOUR_OF[colour], SHAPE_OF[shape]), SIZE_OF.get(size, len(SIZES)))
     rows = [(colour, shape, size) for (colour, shape), size in found.items()][:OBJECTS]
     nothing = (len(COLOURS), 0, len(SIZES))
     return torch.tensor(rows + [nothing] * (OBJECTS - len(rows)))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from muybridge.data.naming import PROPS
+from muybridge.data.naming import COLOUR_OF, PROPS, SHAPE_OF
 from muybridge.engines.engine import Engine, Function
 from muybridge.engines.kinds import Runnable
 from muybridge.engines.parts import BEFORE, Part, Sizes, parts_of
@@ -22,6 +22,7 @@ from muybridge.engines.streaming import parts_of_a_stream
 from muybridge.sampler.plan import SALT, SHIFT
 from muybridge.storage.atomic import new_folder
 from muybridge.storage.checkpoint import PRETRAINED
+from muybridge.transformer.dynamics import MIDDLE, SPREAD
 from muybridge.types import latent_frames
 
 KIND = "muybridge.export"
@@ -165,6 +166,10 @@ def _of_plans(model: Runnable) -> dict[str, Any] | None:
         "shift": SHIFT,
         "salt": SALT,
         "props": list(PROPS),
+        "colours": COLOUR_OF,
+        "shapes": list(SHAPE_OF),
+        "middle": list(MIDDLE[:2]),
+        "spread": list(SPREAD[:2]),
     }
 
 

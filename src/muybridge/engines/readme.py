@@ -90,10 +90,14 @@ frame and each of {things} things; zeros everywhere, as `tracks` of `transformer
 3. What comes out are the `tracks`, from the first frame on. The negative prompt is told zeros.
 
 From words alone, where the prompt names anything (see Drafts), f is told at every step what is certain. Of a thing,
-its numbers are its places, then one for each of {colours} colours, one for each of {shapes} shapes (1 for its own,
-else -1), and 1 if it is there, -1 if not. Thing i has colour i. If exactly one object of that colour is named, its
+its numbers are its places, then one for each of {colour_count} colours, one for each of {shape_count} shapes (1 for its
+own, else -1), and 1 if it is there, -1 if not. Thing i has colour i. If exactly one object of that colour is named, its
 colour, its shape and that it is there; if none is, places 0 and all else -1. The last thing is a prop: unless the
-prompt says {props}, it is not there either.
+prompt says {props}, it is not there either. Beyond the clip's last frame nothing is certain.
+
+Where a thing shall go is certain, too: its places are four times x, y, width, height and distance, of four frames (of
+the clip's first, four times the same). Of a thing that is led x and y are (share of the picture - `middle`) / `spread`,
+and it is there, whether words name it or not. `colours` says which number a colour's word has.
 """
 
 
@@ -112,7 +116,8 @@ def readme(config: Mapping[str, Any]) -> str:
 
 def _of_plans(planner: Mapping[str, Any]) -> str:
     colours, shapes = planner["kinds"]
-    return PLANS.format(**{**planner, "props": " or ".join(planner["props"])}, colours=colours, shapes=shapes)
+    told = {**planner, "props": " or ".join(planner["props"]), "colour_count": colours, "shape_count": shapes}
+    return PLANS.format(**told)
 
 
 def _shapes(named: Mapping[str, list[int | str]]) -> str:

@@ -49,7 +49,7 @@ function bitrate(width, height, fps) {
 }
 
 /** What the file says of itself; the same words and keys as `muybridge generate` writes and `inspect` reads. */
-export function tagsOf(clip, imageHash) {
+export function tagsOf(clip, imageHash, movesHash) {
   const { wish, model, version } = clip;
   const title = wish.prompt.slice(0, 200);
   if (!model) return { title, comment: "Made by Muybridge, in a browser. A synthetic video.", raw: {} }; // older ones do not say
@@ -60,6 +60,7 @@ export function tagsOf(clip, imageHash) {
     steps: wish.steps, guidance: wish.guidance, solver, frames: wish.frames, height: clip.height, width: clip.width,
     fps: wish.fps, version, image: imageHash, shift, guidance_low: interval[0], guidance_high: interval[1], rescale,
     context_noise, drafts: wish.drafts, draft_steps, plan_steps: wish.plan_steps ?? 0,
+    given: movesHash && `{"moves": "${movesHash}"}`,
   };
   return {
     title,

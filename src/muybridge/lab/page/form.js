@@ -2,12 +2,15 @@
  * What the user asks for: reads the form, puts an older wish back into it, says at once what is wrong with one.
  *
  * @typedef {{model: string, prompt: string, negative: string, seed: number, steps: number, guidance: number,
- *     drafts: number, plan_steps: number, frames: number, fps: number, width: number, height: number, still: Float32Array | null}} Wish
- *     `model` is the hash of the one that it was meant for.
+ *     drafts: number, plan_steps: number, frames: number, fps: number, width: number, height: number, still: Float32Array | null,
+ *     moves?: string}} Wish
+ *     `model` is the hash of the one that it was meant for; `moves` as moves.js reads them.
  */
 
+import { courseOf, movesOf } from "./moves.js";
 import { readStill } from "./still.js";
 import { Vocabulary } from "./text.js";
+import { Ways } from "./ways.js";
 
 const LARGEST_SEED = Number.MAX_SAFE_INTEGER - 3; // variants take the three that follow
 const LENGTHS = [9, 17, 33, 49];
@@ -47,7 +50,8 @@ export class Form {
     for (const count of DRAFTS.filter((count) => count < sampling.drafts)) $("drafts").add(new Option(String(count)));
     $("drafts").add(new Option(String(sampling.drafts)));
     $("drafts").value = sampling.drafts;
-    $("planning").hidden = !model.planner;
+    $("planning").hidden = $("leading").hidden = !model.planner;
+    this.ways = model.planner && new Ways(model.planner, trained.height / trained.width, () => this.changed());
     for (const steps of [...new Set([...PLANS, sampling.plan_steps])].sort((a, b) => a - b)) {
       $("plan_steps").add(new Option(steps ? `in ${steps} steps` : "none", String(steps)));
     }
@@ -79,8 +83,20 @@ export class Form {
     const number = (/** @type {string} */ name) => Number($(name).value);
     const guidance = this.model.sampling.solver === "jump" ? 1 : number("guidance");
     const numbers = { seed, steps: number("steps"), guidance, drafts: number("drafts"), plan_steps: this.planSteps };
-    const words = { prompt: $("prompt").value.trim(), negative: $("negative").value.trim() };
+    const words = { prompt: $("prompt").value.trim(), negative: $("negative").value.trim(), moves: this.moves() };
     return { model: this.model.hash, ...words, ...numbers, frames: number("frames"), fps, width, height, still: this.still };
+  }
+
+  /** The ways in the form, as text. Throws a sentence where they make no sense. */
+  moves() {
+    const { planner, trained } = this.model;
+    const text = planner ? $("moves").value.trim() : "";
+    if (text && !this.planSteps) {
+      const most = (trained.frames / trained.fps).toFixed(1);
+      throw new Error(`ways are drawn, but nothing is planned: choose a plan, and ${most} s at most, or leave the ways out`);
+    }
+    if (text) courseOf(movesOf(text), Number($("frames").value), planner);
+    return text;
   }
 
   /** How many clips, and what they are to run on. */
@@ -105,6 +121,7 @@ export class Form {
     else this.forget();
     const numbers = ours ? ["steps", "guidance", "drafts", "plan_steps", "frames"] : [];
     for (const name of ["prompt", "negative", "seed", ...numbers]) $(name).value = wish[name] ?? 0; // older wishes plan nothing
+    $("moves").value = (ours && wish.moves) || "";
     this.changed();
   }
 
@@ -135,6 +152,7 @@ export class Form {
 
   give(pixels, canvas) {
     this.begin(pixels);
+    if (this.ways) this.ways.picture = canvas;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "The first frame");
     $("thumb").replaceChildren(canvas);
@@ -144,6 +162,7 @@ export class Form {
 
   forget() {
     this.begin(null);
+    if (this.ways) this.ways.picture = null;
     $("image").value = "";
     $("given").hidden = true;
     $("imagetext").textContent = "Choose a picture, or drop one here";
@@ -153,6 +172,7 @@ export class Form {
     $("stepsout").textContent = $("steps").value;
     $("guidanceout").textContent = $("guidance").value === "1" ? "off" : `× ${$("guidance").value}`;
     $("words").textContent = this.words();
+    this.ways?.show($("prompt").value);
     this.heard.changed();
   }
 

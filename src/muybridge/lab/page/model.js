@@ -125,12 +125,13 @@ export class Model {
   /**
    * What the words leave no doubt of in a plan; null where they do.
    * @param {import("./plan.js").About} about
+   * @param {Float32Array | null} course
    */
-  async certain(text, prompt, about, shape) {
+  async certain(text, prompt, about, shape, course) {
     if (!this.witnesses) return null;
     const nothing = new Float32Array(shape.reduce((a, b) => a * b));
     const picture = new this.ort.Tensor("float32", nothing, [1, ...shape.slice(2)]);
-    return certain(await this.sessions.witness.run({ picture, text }), prompt, about);
+    return certain(await this.sessions.witness.run({ picture, text }), prompt, about, course);
   }
 
   /**

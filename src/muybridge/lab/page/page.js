@@ -3,6 +3,7 @@
 import { tagsOf, toFile, writer } from "./film.js";
 import { Form } from "./form.js";
 import { clips, dropClip, keepClip, keepWish, lastWish } from "./keep.js";
+import { asPython, movesOf } from "./moves.js";
 import { still } from "./player.js";
 import { doing, megabytes, note, on, said, tell, time, trouble } from "./say.js";
 import { showShelf } from "./shelf.js";
@@ -232,8 +233,10 @@ async function save() {
   button.disabled = true;
   try {
     const { clip } = stage;
-    const imageHash = clip.wish.still ? await sha256(clip.wish.still) : "";
-    const { blob, name, codec } = await toFile(clip, Number($("enlarged").value), tagsOf(clip, imageHash));
+    const { still: first, moves } = clip.wish;
+    const imageHash = first ? await sha256(bytesOf(first)) : "";
+    const movesHash = moves ? await sha256(new TextEncoder().encode(asPython(movesOf(moves)))) : "";
+    const { blob, name, codec } = await toFile(clip, Number($("enlarged").value), tagsOf(clip, imageHash, movesHash));
     const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
@@ -246,10 +249,13 @@ async function save() {
   }
 }
 
-/** The digest of a still's pixels, as `muybridge generate` writes it: (height, width, 3), 0 to 255. */
-async function sha256(pixels) {
+/** A still's pixels as `muybridge generate` digests them: (height, width, 3), 0 to 255. */
+function bytesOf(pixels) {
   const size = pixels.length / 3;
-  const bytes = Uint8ClampedArray.from(pixels, (_, i) => (pixels[(i % 3) * size + Math.floor(i / 3)] + 1) * 127.5);
+  return Uint8ClampedArray.from(pixels, (_, i) => (pixels[(i % 3) * size + Math.floor(i / 3)] + 1) * 127.5);
+}
+
+async function sha256(bytes) {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -6,7 +6,8 @@
  * has a colour stands at the number of that colour, a prop comes last.
  *
  * @typedef {{things: number, kinds: number[], numbers: number, window: number, shift: number, salt: number,
- *     props: string[]}} About what lab.json says of the planner
+ *     props: string[], colours: Record<string, number>, shapes: string[], middle: number[], spread: number[]}} About
+ *     what lab.json says of the planner
  * @typedef {(tracks: Float32Array, levels: Float32Array) => Promise<Float32Array>} Foresee
  *     The tracks that noisy ones of as many clips as there are seeds stand for.
  */
@@ -47,29 +48,60 @@ function noise(/** @type {number} */ size, /** @type {number} */ seed, /** @type
 }
 
 /**
- * What is certain of a plan from words alone: things that are named are there, and nothing else is. Null where the
- * words name nothing, or the witness knows other colours than the planner.
+ * What is certain of each frame of a plan from words alone: things that are named are there, and nothing else is, but
+ * what a course leads. Null where the words name nothing, or the witness knows other colours than the planner.
  * @param {{colour: import("./witness.js").Scores, shape: import("./witness.js").Scores}} said
  * @param {string} prompt
  * @param {About} about
+ * @param {Float32Array | null} course of `courseOf` in moves.js
  */
-export function certain({ colour, shape }, prompt, about) {
+export function certain({ colour, shape }, prompt, about, course) {
   const [colours, shapes] = [colour.dims[2] - 1, shape.dims[2]];
   const asked = new Set(named(colour, shape, colours));
   if (!asked.size || colours !== about.things - 1) return null;
-  const moving = about.numbers - about.kinds[0] - about.kinds[1] - 1;
+  const moving = placesOf(about);
   const one = new Float32Array(about.things * about.numbers).fill(NaN);
   const bare = !new RegExp(`\\b(?:${about.props.join("|")})s?\\b`, "i").test(prompt);
   for (let thing = 0; thing < about.things; thing++) {
     const numbers = one.subarray(thing * about.numbers, (thing + 1) * about.numbers);
     const as = Array.from({ length: shapes }, (_, s) => s).filter((s) => asked.has(thing * shapes + s));
-    if (thing === colours ? bare : as.length === 0) numbers.fill(0, 0, moving).fill(-1, moving);
+    const goes = course !== null && !Number.isNaN(course[2 * thing]);
+    if (thing === colours ? bare : as.length === 0 && !goes) numbers.fill(0, 0, moving).fill(-1, moving);
     if (as.length === 1) {
       numbers.fill(-1, moving);
       [moving + thing, moving + about.kinds[0] + as[0], numbers.length - 1].forEach((at) => (numbers[at] = 1));
     }
   }
-  const held = new Float32Array(about.window * one.length);
-  for (let frame = 0; frame < about.window; frame++) held.set(one, frame * one.length);
+  return one;
+}
+
+/**
+ * What is certain of a window whose first `frames` are the clip's, NaN where nothing is: what words say of each, and where
+ * a course leads. Null if that is nothing at all.
+ * @param {Float32Array | null} one of `certain`
+ * @param {Float32Array | null} course
+ * @param {number} frames
+ * @param {About} about
+ */
+export function holding(one, course, frames, about) {
+  if (!one && !course) return null;
+  const size = about.things * about.numbers;
+  const held = new Float32Array(about.window * size).fill(NaN);
+  const [moving, a_place] = [placesOf(about), placesOf(about) / 4];
+  for (let frame = 0; frame < Math.min(frames, about.window); frame++) {
+    if (one) held.set(one, frame * size);
+    for (let thing = 0; course && thing < about.things; thing++) {
+      const numbers = held.subarray(frame * size + thing * about.numbers, frame * size + (thing + 1) * about.numbers);
+      for (let p = 0; p < 4; p++) {
+        const at = 2 * ((4 * frame + p) * about.things + thing);
+        if (Number.isNaN(course[at])) continue;
+        for (const axis of [0, 1]) numbers[p * a_place + axis] = (course[at + axis] - about.middle[axis]) / about.spread[axis];
+        numbers[numbers.length - 1] = 1;
+      }
+    }
+  }
   return held;
 }
+
+/** Numbers that say where a thing is in one latent frame: of each of the four frames that it stands for. */
+const placesOf = (/** @type {About} */ about) => about.numbers - about.kinds[0] - about.kinds[1] - 1;

@@ -6,7 +6,7 @@
 const CACHE = `muybridge-lab-${new URL(self.location.href).searchParams.get("v")}`;
 const PAGE = [
   "./", "style.css", "page.js", "player.js", "stage.js", "say.js", "form.js", "shelf.js", "still.js", "film.js", "keep.js",
-  "worker.js", "model.js", "noise.js", "plan.js", "sampler.js", "witness.js", "text.js", "icon.svg", "still.webp",
+  "worker.js", "model.js", "moves.js", "ways.js", "noise.js", "plan.js", "sampler.js", "witness.js", "text.js", "icon.svg", "still.webp",
   "lab.json", "model/vocabulary.json",
 ];
 

@@ -6,7 +6,9 @@
  */
 
 import { load, sentence } from "./model.js";
+import { courseOf, movesOf } from "./moves.js";
 import { draftSeeds, normals } from "./noise.js";
+import { holding } from "./plan.js";
 import { sample } from "./sampler.js";
 import { Vocabulary } from "./text.js";
 
@@ -41,7 +43,7 @@ async function open({ lab, vocabulary, wish }) {
 /**
  * @param {{prompt: string, negative: string, seed: number, steps: number, guidance: number, drafts: number,
  *     plan_steps: number, frames: number, fps: number, width: number, height: number, still: Float32Array | null,
- *     previewEvery: number}} wish
+ *     moves?: string, previewEvery: number}} wish
  */
 async function make(wish) {
   if (!ready) throw new Error("the model is not loaded");
@@ -58,12 +60,15 @@ async function make(wish) {
   let given = wish.still ? await model.encode(wish.still, wish.height, wish.width, stride) : new Float32Array();
   const about = lab.model.planner;
   const planned = model.plans && wish.plan_steps > 0;
-  const held = planned && !given.length ? await model.certain(positive, wish.prompt, about, shape) : null;
-  const foreseen = async (seeds) =>
-    planned ? model.foreseen(about, wish.plan_steps, seeds, positive, wish.fps, given, shape, held) : null;
+  const course = planned && wish.moves ? courseOf(movesOf(wish.moves), wish.frames, about) : null;
+  const said = planned && !given.length ? await model.certain(positive, wish.prompt, about, shape, course) : null;
+  const foreseen = async (seeds, length) => {
+    const held = planned ? holding(said, course, length, about) : null;
+    return planned ? model.foreseen(about, wish.plan_steps, seeds, positive, wish.fps, given, shape, held) : null;
+  };
   const walk = async function* (noise, seeds, how) {
-    const tracks = await foreseen(seeds);
     const dims = [seeds.length, noise.length / size / seeds.length, ...shape.slice(2)];
+    const tracks = await foreseen(seeds, dims[1]);
     const under = (text, told) => (x, levels, spans) =>
       model.velocity(x, levels, spans, text, wish.fps, dims, given.length / size, told);
     yield* sample(under(positive, tracks), under(negative, null), noise, given, dims[0] * dims[1], how);
