@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tiny_checkpoint import build_drafting_model, build_whole_model
 from tiny_models import autoencoder, drawn, text_encoder, transformer
 
 from muybridge.cli import obey
-from muybridge.commands.export import clip_psnr
+from muybridge.commands.export import _psnr, _tell, clip_psnr
 from muybridge.engines.engine import Engine
 from muybridge.engines.export import config_of, difference
 from muybridge.engines.kinds import eager
@@ -130,7 +131,26 @@ def test_clips_that_are_compared_are_of_one_scene(tmp_path: Path) -> None:
     """Also where the model would draw drafts first, which an engine alone does not."""
     model = load(build_drafting_model(tmp_path / "drafting"), device="cpu", dtype=torch.float32)
     condition = Condition("a red ball", frames=9, height=32, width=48)
-    assert clip_psnr(model, eager(model), condition, Console(quiet=True)) > 60
+    found = clip_psnr(model, eager(model), condition, Console(quiet=True))
+    assert len(found) == condition.frames
+    assert min(found) > 60
+
+
+def test_the_worst_frame_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    notes = Console(stderr=True, width=200)
+    _tell(
+        _psnr(torch.zeros(3, 3, 2, 2), torch.tensor([0.002, 0.2, 0.0]).view(3, 1, 1, 1).expand(3, 3, 2, 2)),
+        "int8",
+        notes,
+    )
+    said = capsys.readouterr()
+    assert "whole clip     24.8 dB, the worst frame, 2 of 3, 20.0 dB" in said.out
+    assert "take --precision fp16 or fp32" in said.err
+    _tell([math.inf] * 3, "fp32", notes)
+    _tell([31.0, 45.0], "fp32", notes)
+    said = capsys.readouterr()
+    assert "the same frames" in said.out
+    assert said.err == ""
 
 
 def test_the_folder_says_all_that_its_sampler_does(tmp_path: Path, tiny_model: Path) -> None:
