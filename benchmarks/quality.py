@@ -30,6 +30,7 @@ from muybridge.evaluation.statistics import HELD_OUT, Mean, to_json
 from muybridge.evaluation.text import text_fidelity
 from muybridge.generate import Model, load, to_uint8
 from muybridge.sampler.sample import Settings
+from muybridge.simulation import Clip, simulate
 from muybridge.types import Condition, Latent, Progress
 
 Frames = UInt8[np.ndarray, "t h w 3"]
@@ -77,6 +78,15 @@ class Subject:
     model: Model
     settings: Settings
     shape: Condition
+
+    def world(self, seed: int, frames: int | None = None) -> Clip:
+        """A simulated clip as the model would make one."""
+        shape = self.shape
+        return simulate(seed, frames or shape.frames, shape.height, shape.width, shape.fps)
+
+    def still(self, seed: int) -> UInt8[np.ndarray, "h w 3"]:
+        frame: UInt8[np.ndarray, "h w 3"] = self.world(seed, frames=1).rgb[0]
+        return frame
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> UInt8[np.ndarray, "b t h w 3"]:
         return np.stack([self._clip(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)])
@@ -128,12 +138,14 @@ def main(options: Options) -> None:
 
         if options.clips:
             seeds, folder, watch = part("autoencoder", options.clips)
-            ae = autoencoder_fidelity(tested.encode_decode, seeds, folder=folder, watch=watch)
+            ae = autoencoder_fidelity(tested.encode_decode, seeds, clip=tested.world, folder=folder, watch=watch)
             found["autoencoder"] = json.loads(to_json(ae))
             _rows(table, {"autoencoder PSNR, dB": ae.whole, "… inside objects, dB": ae.objects, "… SSIM": ae.ssim})
         if options.stills:
             seeds, folder, watch = part("first frame", options.stills)
-            still = first_frame_fidelity(tested.animate, tested.encode_decode, seeds, folder=folder, watch=watch)
+            still = first_frame_fidelity(
+                tested.animate, tested.encode_decode, seeds, still=tested.still, folder=folder, watch=watch
+            )
             found["first_frame"] = json.loads(to_json(still))
             _rows(table, {"first frame PSNR, dB": still.generated, "… lost against the autoencoder, dB": still.lost})
         if options.prompts:

@@ -99,3 +99,37 @@ def test_serving(tmp_path: Path) -> None:
     found = figures("serving.py", "--clients", "2", "--requests", "2", folder=tmp_path)
     asked = {f"{server}, {how}": 4 for server in ("bare", "muybridge") for how in ("at once", "paced")}
     assert {server: one["requests"] for server, one in found.items()} == asked
+
+
+def test_simulate(tmp_path: Path) -> None:
+    found = figures("simulate.py", "--clips", "1", "--frames", "5", "--size", "32", folder=tmp_path)
+    assert found["identical_between_runs"]
+    assert found["frames_per_second_one_process"] > 0
+
+
+def test_suites(tmp_path: Path) -> None:
+    options = ["--suite", "falling", "--count", "1", "--breaks", "--baselines"]
+    found = figures("suites.py", *options, folder=tmp_path)
+    assert found["truth"]["scores"] == [1.0]
+    assert found["static copy"]["scores"] == found["baseline: static copy"]["scores"] == [0.0]
+
+
+def test_judge(tmp_path: Path) -> None:
+    found = figures("judge.py", "--clips", "2", folder=tmp_path)
+    assert len(found["MP4, crf 23"]["clips"]) == len(found["one colour changed"]["clips"]) == 2
+    assert found["MP4, crf 23"]["psnr"] > 30
+
+
+def test_quality(tiny_model: Path, tmp_path: Path) -> None:
+    options = ["--model", str(tiny_model), "--prompts", "2", "--clips", "2", "--stills", "2", "--folder", "kept"]
+    found = figures("quality.py", *options, folder=tmp_path)
+    assert found["hash"]
+    assert len(list((tmp_path / "kept").iterdir())) == 3
+
+
+@pytest.mark.slow
+def test_engines(tiny_model: Path, tmp_path: Path) -> None:
+    options = ["--model", str(tiny_model), "--rounds", "1", "--no-diffusers", "--folder", str(tmp_path / "graphs")]
+    found = figures("engines.py", *options, folder=tmp_path)
+    assert {work.split(", ")[0] for work in found["least"]} == {"product", "transformer", "decoder"}
+    assert found["fastest"]["transformer"] in found["least"]
