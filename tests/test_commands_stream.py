@@ -18,7 +18,7 @@ from tiny_checkpoint import build_causal_model, child_environment
 
 from muybridge.cli import obey
 from muybridge.commands.generate import Wish, unread, warnings
-from muybridge.commands.stream import SHOWN, Sheet, cut, made_of
+from muybridge.commands.stream import SHOWN, Sheet, cut, dialled, made_of
 from muybridge.commands.typed import MOST, Typed, source
 from muybridge.engines.engine import Engine
 from muybridge.engines.kinds import CLIP, eager
@@ -102,8 +102,11 @@ def test_what_comes_through_a_pipe_is_the_prompt_from_then_on(
     assert obey([*words, "--seed", "3", "-o", str(tmp_path / "a.mp4")]) == 0
     out, err = capsys.readouterr()
     following = "window" if looks_ahead else "frame"
-    assert err == f"note: a line typed here is the prompt from the next {following} on; Ctrl-C ends the clip\n"
-    assert "prompt  " not in out
+    assert err.startswith(
+        f"note: a line typed here is the prompt from the next {following} on, or turns dials (--steps"
+    )
+    assert err.count("\n") == 1
+    assert "asked anew" not in out
     os.write(sent, b"\na zebra\n\n\xff\n")
     os.write(sent, b"a blue box and a zebra")
     os.close(sent)
@@ -113,11 +116,39 @@ def test_what_comes_through_a_pipe_is_the_prompt_from_then_on(
     assert "asked for after 0.3 s: a blue box and a zebra\n" in err
     assert "the prompt holds what is no text" in err
     assert "'zebra'" in err
-    assert "changed once" in out
+    assert "asked anew     once" in out
     one, other = (read_mp4(tmp_path / name).frames for name in ("a.mp4", "b.mp4"))
     assert len(one) == len(other) == 33
     np.testing.assert_array_equal(one[0], other[0])
     assert np.abs(one[-1].astype(int) - other[-1]).max() > 8
+
+
+def test_dials_are_turned_by_lines(
+    tiny_model: Path, tmp_path: Path, sent: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["generate", PROMPT, "--stream", "--seconds", "2.2", "--model", str(tiny_model), "--seed", "3"]
+    assert obey([*words, "-o", str(tmp_path / "a.mp4")]) == 0
+    os.write(sent, b"--steps 1 --guidance 7\n")
+    os.close(sent)
+    assert obey([*words, "-o", str(tmp_path / "b.mp4")]) == 0
+    out, err = capsys.readouterr()
+    assert "asked for after 0.1 s: --steps 1 --guidance 7" in err
+    assert "asked anew     once" in out
+    one, other = (read_mp4(tmp_path / name).frames for name in ("a.mp4", "b.mp4"))
+    np.testing.assert_array_equal(one[0], other[0])
+    assert np.abs(one[-1].astype(int) - other[-1]).max() > 8
+
+
+@pytest.mark.parametrize(
+    "line", ["--steps", "--steps two", "--seed 3", "--steps 0", "--guidance nan", "--", "--steps 1 2"]
+)
+def test_what_is_no_dial(line: str) -> None:
+    with pytest.raises(ValueError, match=r"turns no dial: type some of --steps, --g|steps is 0|guidance is nan"):
+        dialled(Settings(), line)
+
+
+def test_a_dial() -> None:
+    assert dialled(Settings(), "--plan-steps 3 --steps 2") == Settings(plan_steps=3, steps=2)
 
 
 def test_lines_that_come_are_read_and_not_waited_for() -> None:

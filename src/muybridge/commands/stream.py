@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from muybridge.commands.options import outputs_of, seeds_of, sheet_of
 from muybridge.commands.progress import WIDEST, picture
 from muybridge.commands.typed import Typed, source
 from muybridge.generate import Model, Stream
+from muybridge.sampler.sample import Settings
 from muybridge.storage import watermark
 from muybridge.storage.provenance import Provenance, to_metadata, to_plain_metadata
 from muybridge.storage.publish import marked, sign
@@ -43,11 +45,14 @@ from muybridge.storage.video import mp4_writer
 SHOWN = 9
 """Frames of the contact sheet."""
 
+DIALS: Mapping[str, Callable[[str], Any]] = {"--steps": int, "--guidance": float, "--plan-steps": int}
+"""What may be turned while a stream runs, as `muybridge generate` calls it."""
+
 
 def run(wish: Wish) -> None:
     """Streams into an MP4 until Ctrl-C, or the asked-for seconds are over; the file is whole in either case.
 
-    Lines that are typed meanwhile are its further prompts.
+    Lines that are typed meanwhile are its further prompts, or turn its dials.
     """
     if wish.variants != 1:
         raise ValueError(f"--variants is {wish.variants}: a stream has no end, so there is no second one; take 1")
@@ -102,28 +107,47 @@ def run(wish: Wish) -> None:
     print(f"provenance     {told(made, wish, signer)}")
     if changes:
         times = "once" if changes == 1 else f"{changes} times"
-        print(f"prompt         changed {times}; the files tell the first one, and inspect makes a stream of that alone")
+        print(f"asked anew     {times}; the files tell how it began, and inspect makes a stream of that alone")
     what = f"{count} frames of {condition.width}x{condition.height} at {condition.fps:g} fps"
     speed = f"{seconds:.1f} s ({count / seconds:.1f} frames a second)"
     print(f"made           {what}, {settings.steps} steps, in {speed}, {ran_on(model)}")
 
 
-def turned(stream: Stream, prompt: str, seconds: float, notes: Console) -> bool:
-    """Has the frames to come show something else, and says so and what is not understood; False if it is no text."""
+def turned(stream: Stream, line: str, seconds: float, notes: Console) -> bool:
+    """Has the frames to come show something else, or made otherwise, and says so and what is not understood; False if
+    it can be neither."""
+    dials = line.startswith("--")
     try:
-        stream.prompt = prompt
+        if dials:
+            stream.settings = dialled(stream.settings, line)
+        else:
+            stream.prompt = line
     except ValueError as error:
         note(notes, f"{error}")
         return False
-    for sentence in [f"asked for after {seconds:.1f} s: {prompt}", *words("prompt", prompt, stream.model)]:
+    unknown = [] if dials else words("prompt", line, stream.model)
+    for sentence in [f"asked for after {seconds:.1f} s: {line}", *unknown]:
         note(notes, sentence)
     return True
+
+
+def dialled(settings: Settings, line: str) -> Settings:
+    """The settings with what a line like "--steps 2 --guidance 1.5" asks for. ValueError for what is no dial."""
+    words = line.split()
+    try:
+        asked = {name: DIALS[name](value) for name, value in zip(words[::2], words[1::2], strict=True)}
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{line!r} turns no dial: type some of {', '.join(DIALS)}, each with a number") from error
+    return replace(settings, **{name.removeprefix("--").replace("-", "_"): value for name, value in asked.items()})
 
 
 def hints(lines: Typed, model: Model) -> list[str]:
     """A sentence on what can be typed, where something can be."""
     following = "frame" if model.transformer.config.causal else "window"
-    return [f"a line typed here is the prompt from the next {following} on; Ctrl-C ends the clip"] if lines else []
+    if not lines:
+        return []
+    dials = f"or turns dials ({', '.join(DIALS)}, each with a number)"
+    return [f"a line typed here is the prompt from the next {following} on, {dials}; Ctrl-C ends the clip"]
 
 
 def note(notes: Console, sentence: str) -> None:
