@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from muybridge.backends.model import OpenModel
+from muybridge.commands.progress import meter
 from muybridge.data.worlds import HELD_OUT
 from muybridge.evaluation.speed import Parts, Speed, measure_speed
 from muybridge.evaluation.suite import Frames
@@ -45,13 +46,22 @@ def speed(
     condition = Condition(PROMPT, "", trained["frames"], trained["height"], trained["width"], fps)
     if isinstance(opened, OpenModel):
         condition = with_still(opened, condition)
-    notes = Console(stderr=True, highlight=False)
-    with notes.status(f"making {rounds + 2} clips"), tempfile.TemporaryDirectory() as folder:
+    bar = meter(Console(stderr=True, highlight=False))
+    with bar, tempfile.TemporaryDirectory() as folder:
+        task = bar.add_task("making clips", total=rounds + 2)
         clip, plain = Path(folder) / "clip.mp4", copy(opened)
         plain.engine = None  # operations are counted in PyTorch, which sees its own alone
         parts, counted = (parts_of(one, condition, settings, clip) for one in (opened, plain))
         kind = opened.device.type
-        found = measure_speed(parts, fps, rounds=rounds, dtype=opened.dtype, device=kind, counted_in=counted)
+        found = measure_speed(
+            parts,
+            fps,
+            rounds=rounds,
+            dtype=opened.dtype,
+            device=kind,
+            counted_in=counted,
+            watch=lambda made: bar.update(task, completed=made),
+        )
     name = "torch" if opened.engine is None else opened.engine.name
     _print(found, name)
     if json is not None:

@@ -101,12 +101,14 @@ def measure_speed(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     counted_in: Parts[Said, Made] | None = None,
+    watch: Callable[[int], None] | None = None,
 ) -> Speed:
     """Make the same clip `rounds` times and twice more: once before, to warm up, once after, to count operations.
 
     fps    frames a second at which the clip plays
     dtype  of the model's matrix products, which the machine's peak is measured with
     counted_in  the same model in PyTorch, where its operations can be counted; None: the parts are in PyTorch
+    watch       is told after each clip how many are made
 
     ValueError if `rounds` or `fps` is not positive, or `steps` yields nothing.
     """
@@ -117,10 +119,14 @@ def measure_speed(
     where = torch.device(device)
     about = machine(where)
     peak = matmul_peak(dtype, where)
-    runs = [_run(parts, where) for _ in range(rounds + 1)][1:]
+    runs = []
+    for made in range(1, rounds + 2):
+        runs.append(_run(parts, where))
+        if watch is not None:
+            watch(made)
     flops = _operations(counted_in or parts, where)
     peak = max(peak, matmul_peak(dtype, where))  # before and after: what the machine did at its best
-    return _summary(runs, flops, peak, fps, about)
+    return _summary(runs[1:], flops, peak, fps, about)
 
 
 def _summary(runs: list[_Run], flops: dict[str, int], peak: float, fps: float, about: dict[str, Any]) -> Speed:
