@@ -1,4 +1,4 @@
-"""`muybridge train --fsdp`: the whole journey with two processes is that with one, to rounding, stopped or not."""
+"""Training by two processes, weights shared or not: the whole journey is that of one, to rounding, stopped or not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from muybridge.train import train
 from muybridge.training.parallel import Group
 from muybridge.types import Condition
 
-STAGES = ("autoencoder", "decoder", "words", "stills", "clips", "witness")
+STAGES = ("autoencoder", "decoder", "words", "stills", "clips", "witness", "planner")
+"""All but the dynamics, which begins a whole batch of clips where its first one says."""
 JOURNEY = Path(__file__).with_name("tiny_journey.py")
 
 
@@ -34,15 +35,23 @@ def two_processes(*arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def command(folder: Path) -> tuple[str, ...]:
-    return ("-m", "muybridge.cli", "train", "tiny", "--fsdp", "--device", "cpu", "--workers", "0", "-o", str(folder))
+def command(folder: Path, *more: str) -> tuple[str, ...]:
+    return ("-m", "muybridge.cli", "train", "tiny", "--device", "cpu", "--workers", "0", "-o", str(folder), *more)
 
 
 @pytest.fixture(scope="module")
 def sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training whose weights two processes shared."""
     folder = tmp_path_factory.mktemp("sharded")
-    two_processes(*command(folder))
+    two_processes(*command(folder, "--fsdp"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    list(train(find("tiny"), Simulated(), folder, Group(), workers=0))
     return folder
 
 
@@ -52,11 +61,21 @@ def losses(folder: Path) -> list[float]:
     return [event.value for event in board.Scalars("loss")]
 
 
-def test_every_stage_is_that_of_one_process(sharded: Path, tmp_path: Path) -> None:
-    list(train(find("tiny"), Simulated(), tmp_path, Group(), workers=0))
+def test_every_stage_is_that_of_one_process(sharded: Path, alone: Path) -> None:
+    compare(sharded, alone)
+
+
+def test_replicated_it_is_that_of_one_process_too(alone: Path, tmp_path: Path) -> None:
+    """Of batches of some stages only a part of what learns is asked."""
+    two_processes(*command(tmp_path))
+    compare(tmp_path, alone)
+    assert load(tmp_path / "model").planner is not None
+
+
+def compare(together: Path, alone: Path) -> None:
     for stage in STAGES:
-        np.testing.assert_allclose(losses(sharded / stage), losses(tmp_path / stage), rtol=1e-4, err_msg=stage)
-        two, one = (load_file(folder / stage / "state.safetensors") for folder in (sharded, tmp_path))
+        np.testing.assert_allclose(losses(together / stage), losses(alone / stage), rtol=1e-4, err_msg=stage)
+        two, one = (load_file(folder / stage / "state.safetensors") for folder in (together, alone))
         assert two.keys() == one.keys()
         for name in one:
             torch.testing.assert_close(two[name], one[name], atol=2e-3, rtol=2e-2)
@@ -75,7 +94,7 @@ def test_stopped_and_resumed_is_uninterrupted(sharded: Path, tmp_path: Path) -> 
     """In the second stage of the transformer, so that the first one's weights come from a file."""
     two_processes(str(JOURNEY), str(tmp_path), "--fsdp", "--until", "clips")
     assert not (tmp_path / "model").exists()
-    two_processes(*command(tmp_path))
+    two_processes(*command(tmp_path, "--fsdp"))
     assert load_checkpoint(tmp_path / "model").digest == load_checkpoint(sharded / "model").digest
 
 

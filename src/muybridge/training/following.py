@@ -35,6 +35,9 @@ class Following(nn.Module):
     has rendered, the places in them are told, somewhat wrong. The text encoder learns nothing.
     """
 
+    rests = True
+    """Where places are told, the eye looks at nothing."""
+
     def __init__(
         self, dynamics: Dynamics, text: TextEncoder, config: PlannerConfig, drop_text: float = 0.1, noise: float = 0.1
     ) -> None:

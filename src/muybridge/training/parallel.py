@@ -105,12 +105,19 @@ def sharded(module: nn.Module, group: Group, within: tuple[str, ...]) -> None:
 
 
 def replicated(module: nn.Module, group: Group) -> nn.Module:
-    """`module`, with gradients averaged over the processes; itself where there is one process or it is sharded."""
+    """`module`, with gradients averaged over the processes; itself where there is one process or it is sharded.
+
+    An objective some of whose parameters have no part in some batches says so by `rests`.
+    """
     if group.world == 1 or isinstance(module, FSDPModule):
         return module
     warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # its other name is not in torch 2.9
     return DistributedDataParallel(
-        module, gradient_as_bucket_view=True, bucket_cap_mb=BUCKET_MB, broadcast_buffers=False
+        module,
+        gradient_as_bucket_view=True,
+        bucket_cap_mb=BUCKET_MB,
+        broadcast_buffers=False,
+        find_unused_parameters=bool(getattr(module, "rests", False)),
     )
 
 

@@ -33,6 +33,9 @@ class Planning(nn.Module):
     learns nothing.
     """
 
+    rests = True
+    """Of worlds there are no pictures that the eye could be taught by."""
+
     def __init__(self, planner: Planner, text: TextEncoder, drop_text: float = 0.1, context_noise: float = 0.1) -> None:
         super().__init__()
         self.planner, self.text = planner, text
