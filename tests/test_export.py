@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -240,3 +241,18 @@ def test_a_missing_runtime_names_the_extra(
     monkeypatch.setattr("muybridge.engines.export.find_spec", lambda name: None)
     assert obey(["export", str(tiny_model), "-o", str(tmp_path / "out")]) == 2
     assert "pip install 'muybridge[fast-cpu]'" in capsys.readouterr().err
+
+
+def test_norms_are_one_kernel_each(graphs: dict[str, bytes], tmp_path: Path) -> None:
+    """Of ONNX Runtime; as the exporter writes them, each is six."""
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(graphs["transformer"], options, providers=["CPUExecutionProvider"])
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node)
+    assert kinds["SimplifiedLayerNormalization"] > 4
+    assert kinds["Sqrt"] == 0

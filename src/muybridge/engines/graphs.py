@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from inspect import signature
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.export import Dim, ExportedProgram
 
@@ -46,11 +48,51 @@ def to_onnx(part: Part) -> onnx.ModelProto:
         )
     assert found is not None, "torch.onnx.export gave nothing"
     model: onnx.ModelProto = found.model_proto
+    _divide(model.graph)
     return _plain(model, part)
 
 
 def _varying(axes: Axes) -> dict[int, Any]:
     return {place: Dim.DYNAMIC for place, axis in enumerate(axes) if isinstance(axis, str)}
+
+
+def _divide(graph: onnx.GraphProto) -> None:
+    """Writes norms as x / sqrt(mean(x²) + ε) · 1, of which ONNX Runtime makes one kernel, in browsers, too. As
+    x · (1 / sqrt(…)), which is what the exporter makes of them, each is six."""
+    from onnx import helper, numpy_helper
+
+    makers = {output: node for node in graph.node for output in node.output}
+    uses = Counter(name for node in graph.node for name in node.input)
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in (*graph.value_info, *graph.input)}
+    ones: dict[int, str] = {}
+    nodes, gone = [], set()
+    for node in graph.node:
+        inverse = next((name for name in node.input if _is_inverse_root(makers, name) and uses[name] == 1), None)
+        if node.op_type != "Mul" or inverse is None:
+            nodes.append(node)
+            continue
+        (x,) = (name for name in node.input if name != inverse)
+        width = shapes[x][-1].dim_value
+        if width not in ones:
+            ones[width] = f"ones_{width}"
+            graph.initializer.append(numpy_helper.from_array(np.ones(width, np.float32), ones[width]))
+        divided = f"{node.output[0]}_divided"
+        nodes.append(helper.make_node("Div", [x, makers[inverse].input[0]], [divided]))
+        nodes.append(helper.make_node("Mul", [divided, ones[width]], list(node.output)))
+        gone.add(inverse)
+    kept = [node for node in nodes if not gone.intersection(node.output)]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _is_inverse_root(makers: Mapping[str, onnx.NodeProto], name: str) -> bool:
+    """Whether it is 1 / sqrt(mean(…) + …)."""
+    for kind in ("Reciprocal", "Sqrt", "Add", "ReduceMean"):
+        node = makers.get(name)
+        if node is None or node.op_type != kind:
+            return False
+        name = node.input[0]
+    return True
 
 
 def _plain(model: onnx.ModelProto, part: Part) -> onnx.ModelProto:
