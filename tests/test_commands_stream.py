@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from jaxtyping import UInt8
 from tiny_checkpoint import build_causal_model, child_environment
 
@@ -149,6 +150,9 @@ def test_what_is_no_dial(line: str) -> None:
 
 def test_a_dial() -> None:
     assert dialled(Settings(), "--plan-steps 3 --steps 2") == Settings(plan_steps=3, steps=2)
+    begun = Settings(guidance=3.0, given_guidance=1.0)
+    still = Condition("a red ball", prefix=torch.zeros(1, 3, 8, 8))
+    assert dialled(begun, "--guidance 2").of(still).guidance == 2
 
 
 def test_lines_that_come_are_read_and_not_waited_for() -> None:

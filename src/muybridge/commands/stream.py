@@ -138,14 +138,16 @@ def dialled(settings: Settings, line: str) -> Settings:
         asked = {name: DIALS[name](value) for name, value in zip(words[::2], words[1::2], strict=True)}
     except (KeyError, ValueError) as error:
         raise ValueError(f"{line!r} turns no dial: type some of {', '.join(DIALS)}, each with a number") from error
+    if "--guidance" in asked:  # whatever the stream began with
+        settings = replace(settings, given_guidance=None)
     return replace(settings, **{name.removeprefix("--").replace("-", "_"): value for name, value in asked.items()})
 
 
 def hints(lines: Typed, model: Model) -> list[str]:
     """A sentence on what can be typed, where something can be."""
-    following = "frame" if model.transformer.config.causal else "window"
     if not lines:
         return []
+    following = "frame" if model.transformer.config.causal else "window"
     dials = f"or turns dials ({', '.join(DIALS)}, each with a number)"
     return [f"a line typed here is the prompt from the next {following} on, {dials}; Ctrl-C ends the clip"]
 
