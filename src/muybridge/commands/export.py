@@ -66,7 +66,7 @@ def for_diffusers(name: str, folder: Path, precision: str, size: str, seconds: f
         steps = 2 * (model.settings.steps + (model.settings.draft_steps if model.settings.drafts else 0))
         task = bar.add_task("comparing a clip", total=steps)
         one, other = (
-            made.generate(condition, 0, on_event=lambda event: bar.advance(task))[0].video.frames
+            made.generate(condition, 0, on_event=lambda event: bar.advance(task))[0].video.frames[0]
             for made in (model, written)
         )
     _tell(_psnr(one, other), precision, notes)
