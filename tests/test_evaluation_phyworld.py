@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muybridge.data.balls import Balls
-from muybridge.data.material import Material, Shape
+from muybridge.data.material import Foretold, Material, Shape
+from muybridge.data.naming import SHAPES
 from muybridge.evaluation.phyworld import KNOWN, PASS, PUBLISHED, Phyworld, errors, parse
 from muybridge.evaluation.suite import Suite
 from muybridge.simulation import VOCABULARY, Contact
@@ -28,7 +29,8 @@ from muybridge.simulation.balls import (
     Range,
     Scene,
     axes,
-    draw,
+    coloured,
+    covered,
     elastic,
     grid_scene,
     scene,
@@ -47,6 +49,7 @@ seeds = st.integers(0, 10**6)
 def test_it_is_a_suite_and_a_material() -> None:
     assert isinstance(SUITE, Suite)
     assert isinstance(Balls(), Material)
+    assert isinstance(Balls(), Foretold)
 
 
 @FEW
@@ -94,7 +97,7 @@ def test_scenes_keep_to_the_published_ranges(seed: int, law: Law, speed: Range, 
 @pytest.mark.parametrize("side", [64, 128, 256])
 def test_drawing_and_parsing_are_inverse(side: int) -> None:
     balls = Scene("collision", np.array([0.8, 1.3]), np.array([[2.0, 6.1], [7.3, 6.1]]), np.array([[1.0, 0], [-2, 0]]))
-    frames = draw(balls, 9, side, side, 10.0)
+    frames = coloured(covered(balls, 9, side, side, 10.0)[0])
     for i, colour in enumerate(("red", "blue")):
         found = parse(frames, colour)
         np.testing.assert_allclose(found.centre, balls.at(TIME[:9])[:, i], atol=0.02)
@@ -102,7 +105,7 @@ def test_drawing_and_parsing_are_inverse(side: int) -> None:
 
 
 def test_a_ball_that_is_gone_is_put_at_the_border() -> None:
-    frames = draw(SUITE.scene("in distribution", 0), 9, 64, 64, 10.0)
+    frames = coloured(covered(SUITE.scene("in distribution", 0), 9, 64, 64, 10.0)[0])
     frames[5:] = 255
     found = parse(frames, "red")
     assert np.abs(found.centre[5:] - 5).max() == pytest.approx(5)
@@ -153,7 +156,7 @@ def test_truth_passes_and_broken_clips_do_not(split: str) -> None:
 def test_errors_are_those_of_another_speed() -> None:
     at = np.array([[1.5, 5.0]])
     slow, fast = (Scene("uniform", np.ones(1), at, np.array([[v, 0.0]])) for v in (1.0, 2.0))
-    found = errors(draw(fast, 33, 256, 256, 10.0), slow)
+    found = errors(coloured(covered(fast, 33, 256, 256, 10.0)[0]), slow)
     assert found["velocity, units/s"] == pytest.approx(0.5, abs=0.01)  # 1 along x, 0 along y
     assert found["change of radius, units"] < 0.02
 
@@ -226,3 +229,26 @@ def test_no_task_is_trained_on() -> None:
 def test_two_hundred_scenes(tmp_path: Path) -> None:
     for law, floor in floors(256, 200, tmp_path).items():
         assert floor < 1.3 * PUBLISHED[law] < PASS
+
+
+@pytest.mark.parametrize("size", [(128, 128), (192, 96), (96, 160)])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_tracks_are_where_the_pixels_are(number: int, size: tuple[int, int]) -> None:
+    shape, material = Shape(5, *size, 10.0), Balls()
+    seen, told = material.clip(number, shape), material.tracked(number, shape)
+    assert seen.place is not None
+    assert seen.kind is not None
+    assert seen.classes is not None
+    np.testing.assert_array_equal(seen.place, told.place)
+    np.testing.assert_array_equal(seen.kind, told.kind)
+    assert told.captions == seen.captions
+    there = np.flatnonzero(told.kind[:, 0] >= 0)
+    assert len(there) == len(material.scene(number).radius)
+    for place in there:
+        colour, kind = told.kind[place]
+        assert colour == place
+        rows, columns = np.nonzero(seen.classes[0] == 1 + colour * len(SHAPES) + kind)
+        middle = (np.array([columns.mean(), rows.mean()]) + 0.5) / (size[1], size[0])
+        half = np.sqrt(len(rows) / np.pi) / (size[1], size[0])
+        np.testing.assert_allclose(told.place[0, place, :2], middle, atol=0.004)
+        np.testing.assert_allclose(told.place[0, place, 2:4], half, atol=0.004)

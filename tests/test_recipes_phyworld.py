@@ -12,7 +12,7 @@ import pytest
 from muybridge import cli
 from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data.balls import Balls
-from muybridge.data.material import Shape
+from muybridge.data.material import KINDS, THINGS, Shape
 from muybridge.evaluation.published import beside_the_paper, cells
 from muybridge.evaluation.report import Report, load
 from muybridge.recipes import find
@@ -22,6 +22,7 @@ from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.train import text_encoder, train
 from muybridge.training.parallel import Group
 from muybridge.transformer.model import VideoTransformer
+from muybridge.transformer.planner import Planner, PlannerConfig
 
 RECIPE = find("phyworld")
 
@@ -34,6 +35,7 @@ def little(recipe: Recipe) -> Recipe:
         replace(tiny.flow[-1], name=stage.name, levels=stage.levels, portions=portions) for stage in recipe.flow
     )
     same = {"autoencoder", "transformer", "text_layers", "text_heads", "learn_autoencoder", "learn_words"}
+    same |= {"learn_planner", "learn_dynamics"}
     return replace(
         recipe, **{name: getattr(tiny, name) for name in same}, flow=flow, sampling=tiny.sampling, height=64, width=64
     )
@@ -44,7 +46,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that has seen six clips of balls."""
     folder = tmp_path_factory.mktemp("balls")
     stages = [name for name, _ in train(little(RECIPE), RECIPE.material, folder, Group(), workers=0)]
-    assert list(dict.fromkeys(stages)) == ["pixels", "autoencoder", "decoder", "encoding clips", "clips"]
+    known = ["pixels", "autoencoder", "decoder", "encoding clips", "clips"]
+    assert list(dict.fromkeys(stages)) == [*known, "worlds", "planner", "dynamics"]
     return folder / "model"
 
 
@@ -59,10 +62,23 @@ def report(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
 
 def test_it_is_no_larger_than_the_papers_smallest() -> None:
     """All networks together."""
+    assert RECIPE.learn_planner is not None
+    assert RECIPE.learn_dynamics is not None
+    planner = PlannerConfig(
+        RECIPE.autoencoder.channels,
+        RECIPE.transformer.text_width,
+        KINDS,
+        THINGS,
+        RECIPE.learn_planner.width,
+        RECIPE.learn_planner.layers,
+        RECIPE.learn_planner.heads,
+        steps=RECIPE.learn_dynamics.width,
+    )
     networks = (
         VideoAutoencoder(RECIPE.autoencoder),
         text_encoder(RECIPE, Vocabulary.of(RECIPE.material.words())),
         VideoTransformer(RECIPE.transformer),
+        Planner(planner),
     )
     assert sum(weights.numel() for network in networks for weights in network.parameters()) <= 22_500_000
 
@@ -71,7 +87,9 @@ def test_its_clips_are_those_of_the_published_ranges() -> None:
     material = RECIPE.material
     assert isinstance(material, Balls)
     assert (material.laws, material.grid, RECIPE.fps) == (LAWS, "30K", 10.0)
-    assert RECIPE.flow[-1].portions[0].clips == 3 * 30_000
+    assert RECIPE.learn_planner is not None
+    assert RECIPE.learn_planner.worlds == 3 * 30_000
+    assert all(portion.clips < RECIPE.learn_planner.worlds for portion in RECIPE.flow[-1].portions)
     for number in (*range(60), *range(0, 90_000, 997)):
         balls = material.scene(number)
         low, high = (RADIUS_OF_TWO if balls.law == "collision" else RADIUS)["in"]

@@ -29,9 +29,9 @@ from muybridge.data.crops import Crops, cache_pixels, whole_clips
 from muybridge.data.material import (
     THINGS,
     Filmed,
+    Foretold,
     Material,
     Shape,
-    Simulated,
 )
 from muybridge.data.prefetch import Prefetch
 from muybridge.data.shards import Shards
@@ -305,7 +305,7 @@ def learn_planner(
 ) -> Generator[Step, None, Planner | None]:
     """What foresees where things go; None where the recipe wants none, or nobody knows where things are."""
     stage, kinds = recipe.learn_planner, recipe.transformer.tracked
-    if stage is None or kinds is None or not isinstance(material, Simulated):
+    if stage is None or kinds is None or not isinstance(material, Foretold):
         return None
     torch.manual_seed(stage.training.seed)
     sizes = (recipe.autoencoder.channels, recipe.transformer.text_width, kinds, THINGS)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int64
 
-from muybridge.data.material import Seen, Shape
-from muybridge.simulation.balls import CAPTIONS, LAWS, Law, Scene, draw, grid_scene
+from muybridge.data.material import THINGS, Seen, Shape, Tracked
+from muybridge.data.naming import COLOURS, SHAPES
+from muybridge.simulation.balls import CAPTIONS, LAWS, WORLD, Law, Scene, coloured, covered, grid_scene
+from muybridge.simulation.balls import COLOURS as PAINT
 from muybridge.simulation.captions import words
 
 
@@ -22,7 +25,7 @@ class Balls:
     laws: tuple[Law, ...] = LAWS
     grid: str = "30K"
     grammatical: bool = False
-    classes: int = 0
+    classes: int = len(COLOURS) * len(SHAPES)
 
     @property
     def name(self) -> str:
@@ -33,9 +36,18 @@ class Balls:
         return self.name
 
     def clip(self, number: int, shape: Shape) -> Seen:
-        rgb = draw(self.scene(number), shape.frames, shape.height, shape.width, shape.fps)
-        moving = np.asarray((rgb < 128).any(axis=-1))
-        return Seen(rgb, moving, (CAPTIONS[self._law(number)],), shape.fps)
+        balls = self.scene(number)
+        cover, places = covered(balls, shape.frames, shape.height, shape.width, shape.fps)
+        inside, numbers = cover > 0.5, 1 + _colours(balls) * len(SHAPES) + SHAPES.index("ball")
+        classes = (inside * numbers[:, None, None]).max(axis=1).astype(np.uint8)
+        told = self._told(balls, places, shape)
+        moving = np.asarray(inside.any(axis=1))
+        return Seen(coloured(cover), moving, told.captions, shape.fps, classes, told.place, told.kind)
+
+    def tracked(self, number: int, shape: Shape) -> Tracked:
+        """Of the clip of that number, without its pictures."""
+        balls = self.scene(number)
+        return self._told(balls, balls.at(np.arange(shape.frames) / shape.fps), shape)
 
     def words(self) -> frozenset[str]:
         return frozenset(word for law in self.laws for word in words(CAPTIONS[law]))
@@ -46,3 +58,22 @@ class Balls:
 
     def _law(self, number: int) -> Law:
         return self.laws[number % len(self.laws)]
+
+    def _told(self, balls: Scene, places: Float[np.ndarray, "t n 2"], shape: Shape) -> Tracked:
+        """Each ball at the number of its colour, as tracks of worlds have it. They are all as far away."""
+        size = np.array([shape.width, shape.height])
+        unit, colours = min(size) / WORLD, _colours(balls)
+        place, kind = np.zeros((shape.frames, THINGS, 5), np.float32), np.full((THINGS, 2), -1)
+        place[:, colours, :2] = (places - WORLD / 2) * (1, -1) * unit / size + 0.5
+        place[:, colours, 2:4] = balls.radius[:, None] * unit / size
+        place[:, colours, 4] = _AWAY
+        kind[colours] = np.stack([colours, np.full_like(colours, SHAPES.index("ball"))], axis=1)
+        return Tracked(place, kind, (CAPTIONS[balls.law],))
+
+
+_AWAY = 3.0
+"""Metres, about the distance of what stands on a table: there is none in a plane."""
+
+
+def _colours(balls: Scene) -> Int64[np.ndarray, " n"]:
+    return np.array([COLOURS.index(colour) for colour in list(PAINT)[: len(balls.radius)]])

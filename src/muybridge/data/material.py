@@ -16,7 +16,7 @@ from muybridge.conditioning.vocabulary import Vocabulary
 from muybridge.data.footage import Bucket, Footage
 from muybridge.data.naming import COLOURS, SHAPES
 from muybridge.data.worlds import HELD_OUT, HELD_OUT_PAIRS
-from muybridge.simulation import VOCABULARY, Camera, Unseen, World, simulate, unseen
+from muybridge.simulation import VOCABULARY, Camera, World, simulate, unseen
 from muybridge.simulation.outlines import outlines
 from muybridge.types import sizes_named
 
@@ -89,6 +89,22 @@ class Material(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Tracked:
+    """Where things go in a clip that nobody renders, what they are, and what is said of it; see `Seen`."""
+
+    place: Float32[np.ndarray, "t k 5"]
+    kind: Int64[np.ndarray, "k 2"]
+    captions: tuple[str, ...]
+
+
+@runtime_checkable
+class Foretold(Material, Protocol):
+    """Material that knows where things go: its clips say so, and it can say so without making a picture."""
+
+    def tracked(self, number: int, shape: Shape) -> Tracked: ...
+
+
 def origin_of(material: Material, shape: Shape) -> str:
     """What clips are of: their material and their shape, in words that tell them from any others."""
     beside = f", one of {sizes_named(shape.among)}" if shape.among else ""
@@ -116,10 +132,11 @@ class Simulated:
         place, kind = tracks_of(clip.world, clip.states.position, clip.states.quaternion, clip.camera, shape)
         return Seen(clip.rgb, clip.instance > 0, clip.captions, clip.fps, kind_of[clip.instance], place, kind)
 
-    def unseen(self, number: int, shape: Shape) -> Unseen:
-        """The clip of that number without its pictures."""
+    def tracked(self, number: int, shape: Shape) -> Tracked:
+        """Of the clip of that number, without its pictures."""
         assert number < HELD_OUT, number
-        return unseen(number, shape.frames, shape.height, shape.width, shape.fps, HELD_OUT_PAIRS)
+        clip = unseen(number, shape.frames, shape.height, shape.width, shape.fps, HELD_OUT_PAIRS)
+        return Tracked(*tracks_of(clip.world, clip.position, clip.quaternion, clip.camera, shape), clip.captions)
 
     def words(self) -> frozenset[str]:
         return VOCABULARY

@@ -132,11 +132,6 @@ def _two(speeds: tuple[float, float], radii: tuple[float, float], rng: Random) -
     return found if ((x > -found.radius) & (x < WORLD + found.radius)).all() else None
 
 
-def draw(balls: Scene, frames: int, height: int, width: int, fps: float) -> UInt8[np.ndarray, "t h w 3"]:
-    """Discs on white, without jagged edges; see `covered`."""
-    return coloured(covered(balls, frames, height, width, fps)[0])
-
-
 def coloured(cover: Float[np.ndarray, "t n h w"]) -> UInt8[np.ndarray, "t h w 3"]:
     """What is covered in the colour of its ball, the rest white."""
     paint = np.array(list(COLOURS.values())[: cover.shape[1]], np.float32) - 255

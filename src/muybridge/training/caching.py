@@ -20,13 +20,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from muybridge.data.material import (
+    Foretold,
     Material,
     Seen,
     Shape,
-    Simulated,
     classes_of_places,
     origin_of,
-    tracks_of,
 )
 from muybridge.data.processes import in_order, pool_of
 from muybridge.data.shards import EncodedClip, cached_clips, write_shards
@@ -55,7 +54,7 @@ def cache_latents(
     workers: int,
 ) -> Iterator[tuple[str, Progress]]:
     """Fills a cache: clips are made by processes of their own, encoded here. The other ranks wait."""
-    tracked = ", with tracks" if isinstance(material, Simulated) else ""
+    tracked = ", with tracks" if isinstance(material, Foretold) else ""
     origin = f"{origin_of(material, shape)}{tracked}, by the encoder {fingerprint(autoencoder.encoder)}"
     began = time.monotonic()
     if group.rank == 0:
@@ -67,12 +66,12 @@ def cache_latents(
 
 
 def cache_worlds(
-    cache: Path, shape: Shape, worlds: int, material: Simulated, group: Group, workers: int
+    cache: Path, shape: Shape, worlds: int, material: Foretold, group: Group, workers: int
 ) -> Iterator[tuple[str, Progress]]:
     """Fills a cache of clips that nobody renders: where things go, and what is said of it. The other ranks wait."""
     began = time.monotonic()
     if group.rank == 0:
-        make = partial(_unseen, material, shape)
+        make = partial(_tracked, material, shape)
         with _made(make, range(cached_clips(cache), worlds), workers) as clips:
             for made in write_shards(cache, clips, f"{origin_of(material, shape)}, unseen", PER_SHARD):
                 yield "worlds", Progress(made, worlds, time.monotonic() - began)
@@ -97,10 +96,9 @@ def _made(make: Callable[[int], T], numbers: range, workers: int) -> Iterator[It
         yield in_order(pool, make, numbers, AHEAD)
 
 
-def _unseen(material: Simulated, shape: Shape, number: int) -> EncodedClip:
-    clip = material.unseen(number, shape)
-    place, kind = tracks_of(clip.world, clip.position, clip.quaternion, clip.camera, shape)
-    tracks = torch.from_numpy(of_latents(place, TEMPORAL_STRIDE)), torch.from_numpy(kind)
+def _tracked(material: Foretold, shape: Shape, number: int) -> EncodedClip:
+    clip = material.tracked(number, shape)
+    tracks = torch.from_numpy(of_latents(clip.place, TEMPORAL_STRIDE)), torch.from_numpy(clip.kind)
     return EncodedClip(None, clip.captions, shape.fps, None, *tracks)
 
 
