@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_checkpoint import build_causal_model, child_environment
+from tiny_checkpoint import build_causal_model, build_whole_model, child_environment
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 needs_diffusers = pytest.mark.skipif(importlib.util.find_spec("diffusers") is None, reason="diffusers is not installed")
@@ -112,6 +112,13 @@ def test_suites(tmp_path: Path) -> None:
     found = figures("suites.py", *options, folder=tmp_path)
     assert found["truth"]["scores"] == [1.0]
     assert found["static copy"]["scores"] == found["baseline: static copy"]["scores"] == [0.0]
+
+
+@pytest.mark.parametrize("suite", ["falling", "phyworld"])
+def test_foresight(tmp_path: Path, suite: str) -> None:
+    model = str(build_whole_model(tmp_path / "whole"))
+    found = figures("foresight.py", "--models", model, "--suite", suite, "--count", "1", folder=tmp_path)[model]
+    assert len(found["its own plan"]["plan, radii"]) == len(found["the true tracks"]["score"]) == 1
 
 
 def test_judge(tmp_path: Path) -> None:

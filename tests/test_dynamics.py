@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -80,7 +80,26 @@ def batch(pictures: bool, clips: int = 4, frames: int = FRAMES, bend: float = 1e
         text=torch.ones(clips, 3, dtype=torch.int64),
         fps=torch.full((clips,), 15.0),
         seed=torch.arange(clips) + 11,
+        common=torch.full((clips,), 5),
     )
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+@pytest.mark.parametrize("common", [0, 1, 2])
+def test_a_batch_is_its_parts(pictures: bool, common: int) -> None:
+    """So it may be divided among processes; of its clips some have fewer things than others."""
+    torch.manual_seed(0)
+    objective = Following(drawn(Dynamics(CONFIG.of_dynamics)), text_encoder().requires_grad_(False), CONFIG)
+    whole = replace(batch(pictures, 4), common=torch.full((4,), common))
+    assert whole.kind is not None
+    alone = whole.kind.clone()
+    alone[1:, 1:] = -1
+    whole = replace(whole, kind=alone)
+    rows = {field.name: getattr(whole, field.name) for field in fields(whole)}
+    parts = [Batch(**{n: None if of is None else of[part] for n, of in rows.items()}) for part in ([0, 1], [2, 3])]
+    with torch.no_grad():
+        losses = [objective(one)[0] for one in (whole, *parts)]
+    torch.testing.assert_close(losses[0], (losses[1] + losses[2]) / 2)
 
 
 @pytest.mark.parametrize("pictures", [False, True])
@@ -105,7 +124,7 @@ def test_it_learns_to_fall() -> None:
     optimizer = torch.optim.AdamW(dynamics.parameters(), lr=3e-3)
     losses = []
     for step in range(100):
-        loss, _ = objective(replace(batch(False, 8), seed=torch.arange(8) + 8 * step))
+        loss, _ = objective(replace(batch(False, 8), seed=torch.arange(8) + 8 * step, common=torch.full((8,), step)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

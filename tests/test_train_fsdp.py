@@ -22,8 +22,7 @@ from muybridge.train import train
 from muybridge.training.parallel import Group
 from muybridge.types import Condition
 
-STAGES = ("autoencoder", "decoder", "words", "stills", "clips", "witness", "planner")
-"""All but the dynamics, which begins a whole batch of clips where its first one says."""
+STAGES = ("autoencoder", "decoder", "words", "stills", "clips", "witness", "planner", "dynamics")
 JOURNEY = Path(__file__).with_name("tiny_journey.py")
 
 

@@ -230,6 +230,7 @@ class Batch:
     fps     playing speed of each clip
     seed    one a clip: whatever is random in a step is drawn from it, so a clip's share of the loss does not
             depend on the batch, the process or the restart it falls into
+    common  one a step, the same for each of its clips in every process: what shapes follow from is drawn from it
     """
 
     video: UInt8[Tensor, "b t 3 h w"] | None = None
@@ -243,6 +244,7 @@ class Batch:
     when: Int[Tensor, "b t"] | None = None
     fps: Float[Tensor, " b"] | None = None
     seed: Int[Tensor, " b"] | None = None
+    common: Int[Tensor, " b"] | None = None
 
     def __len__(self) -> int:
         return next(len(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Int64
 
 from muybridge.data.material import THINGS, Seen, Shape, Tracked
 from muybridge.data.naming import COLOURS, SHAPES
@@ -37,17 +37,16 @@ class Balls:
 
     def clip(self, number: int, shape: Shape) -> Seen:
         balls = self.scene(number)
-        cover, places = covered(balls, shape.frames, shape.height, shape.width, shape.fps)
+        cover, _ = covered(balls, shape.frames, shape.height, shape.width, shape.fps)
         inside, numbers = cover > 0.5, 1 + _colours(balls) * len(SHAPES) + SHAPES.index("ball")
         classes = (inside * numbers[:, None, None]).max(axis=1).astype(np.uint8)
-        told = self._told(balls, places, shape)
+        told = tracked(balls, shape)
         moving = np.asarray(inside.any(axis=1))
         return Seen(coloured(cover), moving, told.captions, shape.fps, classes, told.place, told.kind)
 
     def tracked(self, number: int, shape: Shape) -> Tracked:
         """Of the clip of that number, without its pictures."""
-        balls = self.scene(number)
-        return self._told(balls, balls.at(np.arange(shape.frames) / shape.fps), shape)
+        return tracked(self.scene(number), shape)
 
     def words(self) -> frozenset[str]:
         return frozenset(word for law in self.laws for word in words(CAPTIONS[law]))
@@ -59,17 +58,6 @@ class Balls:
     def _law(self, number: int) -> Law:
         return self.laws[number % len(self.laws)]
 
-    def _told(self, balls: Scene, places: Float[np.ndarray, "t n 2"], shape: Shape) -> Tracked:
-        """Each ball at the number of its colour, as tracks of worlds have it. They are all as far away."""
-        size = np.array([shape.width, shape.height])
-        unit, colours = min(size) / WORLD, _colours(balls)
-        place, kind = np.zeros((shape.frames, THINGS, 5), np.float32), np.full((THINGS, 2), -1)
-        place[:, colours, :2] = (places - WORLD / 2) * (1, -1) * unit / size + 0.5
-        place[:, colours, 2:4] = balls.radius[:, None] * unit / size
-        place[:, colours, 4] = _AWAY
-        kind[colours] = np.stack([colours, np.full_like(colours, SHAPES.index("ball"))], axis=1)
-        return Tracked(place, kind, (CAPTIONS[balls.law],))
-
 
 _AWAY = 3.0
 """Metres, about the distance of what stands on a table: there is none in a plane."""
@@ -77,3 +65,15 @@ _AWAY = 3.0
 
 def _colours(balls: Scene) -> Int64[np.ndarray, " n"]:
     return np.array([COLOURS.index(colour) for colour in list(PAINT)[: len(balls.radius)]])
+
+
+def tracked(balls: Scene, shape: Shape) -> Tracked:
+    """Each ball at the number of its colour, as tracks of worlds have it. They are all as far away."""
+    size, colours = np.array([shape.width, shape.height]), _colours(balls)
+    unit, places = min(size) / WORLD, balls.at(np.arange(shape.frames) / shape.fps)
+    place, kind = np.zeros((shape.frames, THINGS, 5), np.float32), np.full((THINGS, 2), -1)
+    place[:, colours, :2] = (places - WORLD / 2) * (1, -1) * unit / size + 0.5
+    place[:, colours, 2:4] = balls.radius[:, None] * unit / size
+    place[:, colours, 4] = _AWAY
+    kind[colours] = np.stack([colours, np.full_like(colours, SHAPES.index("ball"))], axis=1)
+    return Tracked(place, kind, (CAPTIONS[balls.law],))

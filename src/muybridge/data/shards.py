@@ -172,6 +172,7 @@ class Shards:
             named=torch.stack([self.name(caption) for caption in captions]) if self.name else None,
             fps=torch.stack([self._read(shard, "fps", row) for shard, row in chosen]),
             seed=seeds,
+            common=torch.full_like(seeds, draw(self.seed, step)),
         )
 
     def _glimpses(self, seed: int) -> Int64[Tensor, " t"]:

@@ -26,7 +26,7 @@ from muybridge.training.objectives import LevelSettings
 from muybridge.training.settings import TrainSettings
 from muybridge.transformer.model import TransformerConfig
 
-_PIXELS = TrainSettings(steps=3000, lr=1e-3, betas=(0.9, 0.98), schedule="wsd", decay=0.6, bf16=True, compile=True)
+_PIXELS = TrainSettings(steps=4000, lr=1e-3, betas=(0.9, 0.98), schedule="wsd", decay=0.6, bf16=True, compile=True)
 
 _FLOW = TrainSettings(
     steps=1500, lr=1e-3, muon_lr=1.5e-3, warmup=50, decay=0.5, ema=0.998, bf16=True, compile=True, sample_every=250
@@ -40,11 +40,11 @@ _DYNAMICS = replace(
 
 PHYWORLD = Recipe(
     name="phyworld",
-    autoencoder=AutoencoderConfig(coarse=128),
+    autoencoder=AutoencoderConfig(coarse=128, noise=0.02),
     transformer=TransformerConfig(width=192, layers=6, heads=3, text_width=128, tracked=KINDS),
     text_layers=1,
     text_heads=2,
-    # A hundredth of a unit is an eighth of a pixel: discs have to stay where they are.
+    # A hundredth of a unit is an eighth of a pixel, and discs have to stay where they are: latents get little noise.
     learn_autoencoder=AutoencoderStage(_PIXELS, batch=16, files=24, clip_frames=FRAMES),
     learn_words=WordsStage(_FLOW, batch=32),  # captions are three sentences: they are learnt with the clips
     flow=(

@@ -53,11 +53,12 @@ class Following(nn.Module):
         assert batch.place is not None, "Following needs batch.place"
         assert batch.text is not None, "Following needs batch.text"
         assert batch.seed is not None, "Following needs batch.seed"
+        assert batch.common is not None, "Following needs batch.common"
         tracks = Tracks.of(batch, torch.ones(len(batch), dtype=torch.bool, device=batch.place.device))
         data = written(tracks, self.config)
         data, what = data[..., : PLACE * TEMPORAL_STRIDE], data[:, 0, :, PLACE * TEMPORAL_STRIDE :]
         chance = seeded_uniform(batch.seed, (4,), salt=2).to(data)
-        begin, known = _drawn(chance[0], data.shape[1])
+        begin, known = _drawn(seeded_uniform(batch.common[:1], (2,))[0], data.shape[1])
         data, place = data[:, begin:], tracks.place[:, begin:]
         words = batch.text * (chance[:, 1:2] >= self.drop_text)
         with torch.no_grad():
@@ -110,7 +111,7 @@ class Following(nn.Module):
 def _drawn(chance: Float[Tensor, " n"], frames: int) -> tuple[int, int]:
     """Where clips begin and how much of them is known: the same of all in a batch, for shapes follow from it."""
     assert frames > FEWEST, f"clips of {frames} latent frames: there is nothing to follow {FEWEST} known ones"
-    begin = max(0, int((2 * float(chance[3]) - 1) * min(_LATEST + 1, frames - FEWEST)))
+    begin = max(0, int((2 * float(chance[1]) - 1) * min(_LATEST + 1, frames - FEWEST)))
     most = min(MOST, frames - begin - 1)
     return begin, FEWEST + int(chance[0] * (1 + most - FEWEST))
 
@@ -121,9 +122,9 @@ def _missed(
     is_there: Bool[Tensor, "b k"],
     inside: Bool[Tensor, "b t p k"],
 ) -> Float[Tensor, ""]:
-    """Huber's error of what is there; what is out of the picture counts less."""
+    """Huber's error of what is there, clip by clip; what is out of the picture counts less."""
     error = F.huber_loss(foreseen, data, reduction="none", delta=_NEAR) / _NEAR
     error = rearrange(error, "b t k (p e) -> b t k p e", e=PLACE)
     error = error * (_AWAY + (1 - _AWAY) * inside.movedim(2, 3)[..., None])
-    there = is_there[:, None, :, None, None]
-    return (error * there).sum() / (there.sum() * data.shape[1] * error[0, 0, 0].numel())
+    things = is_there.sum(dim=1).clamp_min(1)
+    return ((error * is_there[:, None, :, None, None]).mean(dim=(1, 3, 4)).sum(dim=1) / things).mean()

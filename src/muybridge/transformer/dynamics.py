@@ -87,7 +87,8 @@ class Dynamics(nn.Module):
         y = (torch.arange(rows, device=there.device) + 0.5) / rows
         x = (torch.arange(columns, device=there.device) + 0.5) / columns
         grid = torch.stack([repeat(x, "w -> (h w)", h=rows), repeat(y, "h -> (h w)", w=columns)], dim=-1)
-        middle = there @ ((grid - grid.new_tensor(MIDDLE[:2])) / grid.new_tensor(SPREAD[:2]))
+        with torch.autocast(there.device.type, enabled=False):  # in bfloat16 a place would be a tenth of a pixel off
+            middle = there @ ((grid - grid.new_tensor(MIDDLE[:2])) / grid.new_tensor(SPREAD[:2]))
         roughly = repeat(F.pad(middle, (0, PLACE - 2)), "n k e -> n k (p e)", p=TEMPORAL_STRIDE)
         found = torch.cat([seen + self.told_in(roughly), whole[:, None]], dim=1)
         roughly, found, scores = (part.unflatten(0, (clips, -1)) for part in (roughly, found, scores))
