@@ -28,8 +28,10 @@ from muybridge.transformer.model import TransformerConfig
 
 _PIXELS = TrainSettings(steps=4000, lr=1e-3, betas=(0.9, 0.98), schedule="wsd", decay=0.6, bf16=True, compile=True)
 
+_DECODER = replace(_PIXELS, steps=2000, lr=5e-4, decay=0.8, ema=0.998, seed=1)
+
 _FLOW = TrainSettings(
-    steps=1500, lr=1e-3, muon_lr=1.5e-3, warmup=50, decay=0.5, ema=0.998, bf16=True, compile=True, sample_every=250
+    steps=1200, lr=1e-3, muon_lr=1.5e-3, warmup=50, decay=0.5, ema=0.998, bf16=True, compile=True, sample_every=250
 )
 
 _PLANNER = replace(_FLOW, steps=300, sample_every=0)
@@ -45,7 +47,7 @@ PHYWORLD = Recipe(
     text_layers=1,
     text_heads=2,
     # A hundredth of a unit is an eighth of a pixel, and discs have to stay where they are: latents get little noise.
-    learn_autoencoder=AutoencoderStage(_PIXELS, batch=16, files=24, clip_frames=FRAMES),
+    learn_autoencoder=AutoencoderStage(_PIXELS, batch=16, files=24, clip_frames=FRAMES, decoder=_DECODER),
     learn_words=WordsStage(_FLOW, batch=32),  # captions are three sentences: they are learnt with the clips
     flow=(
         # Where a ball goes is foreseen by the planner: a picture of it needs few frames to be learnt.
@@ -53,13 +55,13 @@ PHYWORLD = Recipe(
             "clips",
             _FLOW,
             (Portion(6000, FRAMES, batch=48, glimpses=3), Portion(6000, FRAMES, batch=16)),
-            LevelSettings(shift=5.0, growth=0.2, prefix=0.7),
+            LevelSettings(shift=5.0, growth=0.2, prefix=0.7, drop_tracks=0.05),
             recognition=0.1,
         ),
     ),
     learn_planner=PlannerStage(_PLANNER, batch=48, worlds=30_000 * len(LAWS)),
     learn_dynamics=DynamicsStage(_DYNAMICS, batch=96),
-    sampling=Settings(steps=12, guidance=1.0, shift=4.0),
+    sampling=Settings(steps=12, guidance=1.0, shift=4.0, plan_steps=8),
     fps=1 / STEP,
     material=Balls(),
 )
