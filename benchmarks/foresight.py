@@ -53,16 +53,15 @@ def true_tracks(suite: Suite, task: Task) -> Tracks:
     return Tracks(torch.from_numpy(of_latents(told.place, TEMPORAL_STRIDE))[None], kind, kind[..., 0] >= 0)
 
 
-def off(found: Tracks, true: Tracks, known: int) -> tuple[float, float]:
+def off(found: Tracks, true: Tracks, known: int) -> tuple[float, float | None]:
     """How far a plan is from the truth, in radii of each thing: at the median of all frames that are not given, and in
-    the last of them; what has no colour, and what is out of the picture, does not count."""
+    the last of them (None: all is out of the picture). What has no colour, or is out of it, does not count."""
     place, should = found.place[0, known:], true.place[0, known:]
     counts = true.is_there[0, :-1] & ((should[..., :-1, :2] - 0.5).abs() < 0.5).all(dim=-1)
-    away = (place[..., :-1, :2] - should[..., :-1, :2]).norm(dim=-1) / should[..., :-1, 2:4].amin(dim=-1).clamp_min(
-        0.02
-    )
+    radius = should[..., :-1, 2:4].amin(dim=-1).clamp_min(0.02)
+    away = (place[..., :-1, :2] - should[..., :-1, :2]).norm(dim=-1) / radius
     last = away[-1, -1][counts[-1, -1]]
-    return float(away[counts].median()), float(last.median()) if len(last) else float("nan")
+    return float(away[counts].median()), float(last.median()) if len(last) else None
 
 
 def frames_of(model: Model, streams: Streams, negative: Streams | None, settings: Settings) -> Frames:
@@ -76,7 +75,7 @@ def measure(
     model: Model, suite: Suite, numbers: range, say: Callable[[str], None]
 ) -> dict[str, dict[str, list[float]]]:
     """Of each way of being told where things are: scores, and every error that the suite measures; of plans, `off`."""
-    if model.planner is None:
+    if model.planner is None or not model.settings.plan_steps:
         raise SystemExit(f"{model.name} makes no plans: there is nothing to tell apart")
     found: dict[str, dict[str, list[float]]] = {OWN: defaultdict(list), TRUE: defaultdict(list)}
     for number in numbers:
@@ -93,7 +92,8 @@ def measure(
             own = plan(model.planner, streams, latent_frames(count), how_to.plan_steps, [0])
         middle, last = off(own, true, latent_frames(len(given)))
         found[OWN]["plan, radii"].append(middle)
-        found[OWN]["plan at the end, radii"].append(last)
+        if last is not None:
+            found[OWN]["plan at the end, radii"].append(last)
         for how, tracks in {OWN: own, TRUE: true}.items():
             told = replace(streams, told=model.transformer.tell(tracks, streams.known))
             verdict = suite.judge(task, as_file(frames_of(model, told, negative, how_to), task.truth.fps))
@@ -118,14 +118,14 @@ def main() -> None:
     for name in settings.models:
         found = measure(load(name), SUITES[settings.suite], numbers, print)
         for how, values in found.items():
-            errors = {what: float(np.nanmedian(those)) for what, those in values.items() if what != "score"}
+            errors = {what: float(np.median(those)) for what, those in values.items() if what != "score"}
             said = ", ".join(f"{what} {value:.3g}" for what, value in errors.items())
             table.add_row(name, how, str(mean(values["score"])), said)
         figures[name] = found
     console.print(table)
     if settings.json:
         kept = {"machine": machine(), **figures}
-        settings.json.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        settings.json.write_text(json.dumps(kept, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

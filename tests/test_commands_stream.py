@@ -9,17 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from jaxtyping import UInt8
-from tiny_checkpoint import build_causal_model, child_environment
+from tiny_checkpoint import JUMPS, build_causal_model, build_planning_model, build_tiny_model, child_environment
+from tiny_models import TRANSFORMER
 
 from muybridge.cli import obey
 from muybridge.commands.generate import Wish, unread, warnings
-from muybridge.commands.stream import SHOWN, Sheet, cut, dialled, made_of
+from muybridge.commands.stream import SHOWN, Sheet, cut, dialled, dials_of, made_of
 from muybridge.commands.typed import MOST, Typed, source
 from muybridge.engines.engine import Engine
 from muybridge.engines.kinds import CLIP, eager
@@ -146,6 +148,16 @@ def test_dials_are_turned_by_lines(
 def test_what_is_no_dial(line: str) -> None:
     with pytest.raises(ValueError, match=r"turns no dial: type some of --steps, --g|steps is 0|guidance is nan"):
         dialled(Settings(), line)
+
+
+def test_models_have_the_dials_that_change_them(tmp_path: Path, tiny_model: Path) -> None:
+    models = (tiny_model, build_planning_model(tmp_path / "plans"), build_causal_model(tmp_path / "causal"))
+    found = [list(dials_of(load(model))) for model in models]
+    assert found == [["--steps", "--guidance"], ["--steps", "--guidance", "--plan-steps"], ["--steps"]]
+    jumps = build_tiny_model(tmp_path / "jumps", transformer=replace(TRANSFORMER, spans=True), sampling=JUMPS)
+    assert list(dials_of(load(jumps))) == ["--steps"]
+    with pytest.raises(ValueError, match="turns no dial: type some of --steps, each"):
+        dialled(Settings(), "--guidance 2", dials_of(load(jumps)))
 
 
 def test_a_dial() -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ from muybridge.lab import runtime, site
 from muybridge.lab.server import HEADERS, Handler, listen
 from muybridge.lab.site import build, page
 from muybridge.storage import checkpoint
-from muybridge.storage.provenance import from_metadata
+from muybridge.storage.provenance import command, from_metadata
 from muybridge.storage.stills import fit, read_still
 from muybridge.storage.video import read_metadata
 
@@ -370,7 +371,12 @@ def test_in_a_browser(lab: Path, model: Path, browser: Any, tmp_path: Path) -> N
     assert _psnr(wanted.frames, first) < 20, "ways that change nothing test nothing"
     with tab.expect_download() as download:
         tab.click("#save")
-    assert from_metadata(read_metadata(Path(download.value.path()))).given == wanted.provenance.given
+    said = from_metadata(read_metadata(Path(download.value.path())))
+    assert said.given == wanted.provenance.given
+    assert [word for word in shlex.split(command(said)) if word in ways.splitlines()] == ways.splitlines()
+    tab.fill("#moves", f"red ball: 0.2\n{ways}")
+    _draw(tab, [(0.5, 0.5)])
+    assert tab.input_value("#moves").splitlines() == ["red ball: 0.2", ways.splitlines()[0], "red ball: 0.5,0.5"]
     tab.click("#unway")
     assert tab.input_value("#moves") == ""
     assert tab.inner_text("#factbytes").startswith("nothing")

@@ -144,6 +144,8 @@ def test_a_stream_s_plan_goes_on_from_window_to_window(planner: Planner) -> None
     other_words = replace(later, text=later.text + 1)
     fresh = Plans(planner).window(other_words, 3, seed=3)
     torch.testing.assert_close(plans.window(other_words, 3, seed=3).place, fresh.place)
+    plans.forget()
+    torch.testing.assert_close(plans.window(later, 3, seed=2).place, Plans(planner).window(later, 3, seed=2).place)
     moved = replace(other_words, known=other_words.known.flip(-1))
     assert not torch.allclose(Plans(planner).window(moved, 3, seed=3).place, fresh.place)
 

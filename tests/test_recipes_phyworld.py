@@ -15,7 +15,7 @@ from muybridge.data.balls import Balls
 from muybridge.data.material import KINDS, THINGS, Shape
 from muybridge.evaluation.published import beside_the_paper, cells
 from muybridge.evaluation.report import Report, load
-from muybridge.recipes import find
+from muybridge.recipes import RECIPES, find
 from muybridge.recipes.recipe import Portion, Recipe
 from muybridge.simulation.balls import LAWS, RADIUS, RADIUS_OF_TWO, SPEED
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
@@ -96,6 +96,12 @@ def test_its_clips_are_those_of_the_published_ranges() -> None:
         assert ((balls.radius >= low) & (balls.radius <= high)).all()
         speeds = np.abs(balls.velocity[:, 0])
         assert ((speeds >= SPEED["in"][0]) & (speeds <= SPEED["in"][1])).all()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_foresees_is_asked(name: str) -> None:
+    recipe = find(name)
+    assert (recipe.learn_planner is None) == (recipe.sampling.plan_steps == 0)
 
 
 def test_it_sees_what_the_suite_asks_for() -> None:

@@ -288,6 +288,7 @@ def test_rotated_footage_is_turned_upright(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     back = read_mp4(tmp_path / "a.mp4").frames[0]
     assert back.shape == (32, 16, 3)
+    assert read_header(tmp_path / "a.mp4")[2:] == (16, 32)
     assert measure(tmp_path / "a.mp4")[2:] == (16, 32)
     assert back[:7].min() > 230
     assert back[9:].max() < 25

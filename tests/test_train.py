@@ -30,7 +30,7 @@ from muybridge.simulation import simulate
 from muybridge.storage.checkpoint import load as load_checkpoint
 from muybridge.storage.video import write_mp4
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
-from muybridge.train import encode_clips, familiarity, first_frames, normalise, train
+from muybridge.train import card, encode_clips, familiarity, first_frames, normalise, text_encoder, train
 from muybridge.training.caching import PER_SHARD, _batch
 from muybridge.training.parallel import Group
 from muybridge.types import Carry, Condition, Progress, Trained
@@ -321,6 +321,14 @@ def test_effort_is_more_steps_of_every_stage(capsys: pytest.CaptureFixture[str])
         what: count if what in made else 2 * count for what, count in steps.items()
     }
     assert find("nano").longer(1) == once
+    look = find("nano").longer(0.1)
+    for stage, of in zip((*look.flow, look.learn_planner), (*once.flow, once.learn_planner), strict=True):
+        assert stage is not None
+        assert of is not None
+        assert stage.training.warmup == round(0.1 * of.training.warmup) < stage.training.steps
+        assert stage.training.sample_every == round(0.1 * of.training.sample_every)
+    assert twice.flow[0].training.warmup == once.flow[0].training.warmup
+    assert "`muybridge train nano --effort 0.1`" in card(look, text_encoder(look, Vocabulary.of(())))
     for none in ("0", "-1", "nan"):
         assert obey(["train", "tiny", "--effort", none]) == 2
         assert "take a number above 0" in capsys.readouterr().err

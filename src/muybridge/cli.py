@@ -24,7 +24,7 @@ _EXTRAS = {
     "mujoco": "sim",
     "numba": "sim",
     "tensorboard": "train",
-    "scipy": "bench",
+    **dict.fromkeys(("scipy", "skimage"), "bench"),
     **dict.fromkeys(("dbos", "fastapi", "httpcore", "prometheus_client", "pydantic_settings"), "serve"),
     "fastapi_offline": "serve",
     "sqlalchemy": "serve",
@@ -130,7 +130,8 @@ def generate(
         plan_steps: Steps from noise to a plan of where things go, which the clip then follows. 0 is none.
         tries: Times to draw the clip at most, until one shows what was asked all along; the best is kept.
         stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds. A line that is typed
-            meanwhile, or comes through a pipe, is the prompt from then on: what is seen, what moves, the camera.
+            meanwhile, or comes through a pipe, is the prompt from then on: what is seen, what moves, the camera. One
+            like `--steps 2` turns a dial.
         watermark: Hide in the pixels that Muybridge made them; invisible, and it survives compression.
         sign: Sign the files (Content Credentials, C2PA).
         disclose: Write the prompt and the settings into the files.
@@ -299,7 +300,8 @@ def train(
     Example: muybridge train small --device cuda --rehearse
 
     Args:
-        recipe: tiny (seconds, to try things), nano (two CPU cores), small or base (a GPU), phyworld (a GPU; its balls).
+        recipe: tiny (seconds, to try things), nano (two CPU cores), small or base (a GPU), phyworld (two CPU cores;
+            its balls).
         folder: Where checkpoints and logs go; by default runs/RECIPE. Clips of another kind need another folder.
         data: A folder of MP4s with captions (NAME.txt beside NAME.mp4); by default what the recipe simulates.
         device: cpu or cuda; by default what there is.

@@ -406,6 +406,8 @@ class Stream:
             with self.model._precision():
                 tracks = self._plans.window(streams, settings.plan_steps, seed)
                 streams = replace(streams, told=self.model.transformer.tell(tracks, streams.known))
+        elif self._plans is not None:
+            self._plans.forget()
         *_, last = self.model.steps(streams, unwanted, settings, [seed])
         assert isinstance(last, Sampled), last
         return last.latent.frames

@@ -227,6 +227,7 @@ def card(recipe: Recipe, text: TextEncoder) -> str:
     table = "\n".join(f"| {name} | {steps} | {batch} |" for name, steps, batch in rows)
     sizes = recipe.sizes or ((recipe.width, recipe.height),)
     asked = f" --sizes {','.join(f'{width}x{height}' for width, height in sizes)}" if recipe.sizes else ""
+    asked += f" --effort {recipe.effort:g}" if recipe.effort != 1 else ""
     return (
         f"# {recipe.name}\n\nText and stills to video, {sizes_named(sizes)} at {recipe.fps:g} fps.\n"
         f"Trained by `muybridge train {recipe.name}{asked}`.{reading(text)}\n\n"

@@ -77,7 +77,8 @@ def for_diffusers(name: str, folder: Path, precision: str, size: str, seconds: f
 def clip_psnr(model: Model, engine: Engine, condition: Condition, notes: Console) -> list[float]:
     """How near each frame of a clip of the engine comes to the model's own, from the same noise, in its own steps.
 
-    Both without drafts and plans, which are no part of the engine: clips that begin otherwise are of other scenes.
+    Both without drafts and plans: clips that begin a little otherwise, or are foreseen so, may become other scenes, and
+    then no frame is near. The graphs of these are held against the model's own parts, each alone.
     """
     settings, bar = replace(model.settings, drafts=0, plan_steps=0, tries=1), meter(notes)
     with bar:

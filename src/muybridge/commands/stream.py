@@ -35,7 +35,7 @@ from muybridge.commands.options import outputs_of, seeds_of, sheet_of
 from muybridge.commands.progress import WIDEST, picture
 from muybridge.commands.typed import Typed, source
 from muybridge.generate import Model, Stream
-from muybridge.sampler.sample import Settings
+from muybridge.sampler.sample import JUMP, Settings
 from muybridge.storage import watermark
 from muybridge.storage.provenance import Provenance, to_metadata, to_plain_metadata
 from muybridge.storage.publish import marked, sign
@@ -116,28 +116,35 @@ def run(wish: Wish) -> None:
 def turned(stream: Stream, line: str, seconds: float, notes: Console) -> bool:
     """Has the frames to come show something else, or made otherwise, and says so and what is not understood; False if
     it can be neither."""
-    dials = line.startswith("--")
+    is_dial = line.startswith("--")
     try:
-        if dials:
-            stream.settings = dialled(stream.settings, line)
+        if is_dial:
+            stream.settings = dialled(stream.settings, line, dials_of(stream.model))
         else:
             stream.prompt = line
     except ValueError as error:
         note(notes, f"{error}")
         return False
-    unknown = [] if dials else words("prompt", line, stream.model)
+    unknown = [] if is_dial else words("prompt", line, stream.model)
     for sentence in [f"asked for after {seconds:.1f} s: {line}", *unknown]:
         note(notes, sentence)
     return True
 
 
-def dialled(settings: Settings, line: str) -> Settings:
+def dials_of(model: Model) -> Mapping[str, Callable[[str], Any]]:
+    """The dials that change a model's streams: students have guidance built in, and not all models make plans."""
+    causal, plans = model.transformer.config.causal, model.planner is not None
+    turns = {"--guidance": not causal and model.settings.solver != JUMP, "--plan-steps": not causal and plans}
+    return {name: kind for name, kind in DIALS.items() if turns.get(name, True)}
+
+
+def dialled(settings: Settings, line: str, dials: Mapping[str, Callable[[str], Any]] = DIALS) -> Settings:
     """The settings with what a line like "--steps 2 --guidance 1.5" asks for. ValueError for what is no dial."""
-    words = line.split()
+    said = line.split()
     try:
-        asked = {name: DIALS[name](value) for name, value in zip(words[::2], words[1::2], strict=True)}
+        asked = {name: dials[name](value) for name, value in zip(said[::2], said[1::2], strict=True)}
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{line!r} turns no dial: type some of {', '.join(DIALS)}, each with a number") from error
+        raise ValueError(f"{line!r} turns no dial: type some of {', '.join(dials)}, each with a number") from error
     if "--guidance" in asked:  # whatever the stream began with
         settings = replace(settings, given_guidance=None)
     return replace(settings, **{name.removeprefix("--").replace("-", "_"): value for name, value in asked.items()})
@@ -148,7 +155,7 @@ def hints(lines: Typed, model: Model) -> list[str]:
     if not lines:
         return []
     following = "frame" if model.transformer.config.causal else "window"
-    dials = f"or turns dials ({', '.join(DIALS)}, each with a number)"
+    dials = f"or turns dials ({', '.join(dials_of(model))}, each with a number)"
     return [f"a line typed here is the prompt from the next {following} on, {dials}; Ctrl-C ends the clip"]
 
 

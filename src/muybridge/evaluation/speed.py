@@ -125,6 +125,8 @@ def measure_speed(
         if watch is not None:
             watch(made)
     flops = _operations(counted_in or parts, where)
+    if watch is not None:
+        watch(rounds + 2)
     peak = max(peak, matmul_peak(dtype, where))  # before and after: what the machine did at its best
     return _summary(runs[1:], flops, peak, fps, about)
 

@@ -129,6 +129,7 @@ class Recipe:
     material       what it is trained on where nobody gives footage of their own
     sizes          (width, height) of the clips that the transformer learns from, in turns; the first is what the model
                    makes unasked. None: those of the autoencoder
+    effort         so many times the steps that it was written with, see `longer`
     """
 
     name: str
@@ -148,6 +149,7 @@ class Recipe:
     fps: float = 15.0
     material: Material = field(default_factory=Simulated)
     sizes: tuple[tuple[int, int], ...] = ()
+    effort: float = 1.0
 
     def shape(self, frames: int) -> Shape:
         """The shape of the clips that the autoencoder learns from, `frames` long."""
@@ -170,10 +172,23 @@ class Recipe:
         return self._each(lambda training: replace(training, fsdp=True))
 
     def longer(self, times: float) -> Recipe:
-        """The same recipe, with so many times its steps in every stage. ValueError for none."""
+        """The same recipe, with so many times its steps in every stage. ValueError for none.
+
+        What is shorter warms up and shows samples in proportion; what is longer needs no more of either.
+        """
         if not times > 0 or not math.isfinite(times):
             raise ValueError(f"{times} times as long is no training: take a number above 0")
-        return self._each(lambda training: replace(training, steps=max(1, round(times * training.steps))))
+
+        def stretched(training: TrainSettings) -> TrainSettings:
+            share = min(times, 1.0)
+            return replace(
+                training,
+                steps=max(1, round(times * training.steps)),
+                warmup=round(share * training.warmup),
+                sample_every=max(1, round(share * training.sample_every)) if training.sample_every else 0,
+            )
+
+        return replace(self._each(stretched), effort=times * self.effort)
 
     def _each(self, changed: Callable[[TrainSettings], TrainSettings]) -> Recipe:
         """The same recipe, every stage's training `changed`."""

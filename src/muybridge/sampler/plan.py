@@ -86,6 +86,10 @@ class Plans:
         self.planner = planner
         self._planned: tuple[Tensor, Float[Tensor, "1 t k f"]] | None = None
 
+    def forget(self) -> None:
+        """A window was made without a plan: what was foreseen before it is of long ago."""
+        self._planned = None
+
     @torch.inference_mode()
     def window(self, streams: Streams, steps: int, seed: int) -> Tracks:
         """Where things are in a window; `streams`: one clip with its known frames."""

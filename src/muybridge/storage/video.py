@@ -186,7 +186,7 @@ def read_metadata(path: AnyPath) -> dict[str, str]:
 
 
 class Stated(NamedTuple):
-    """What a video file says that it is, without being decoded; None where it does not say."""
+    """What a video file says that it is, without being decoded to its end; None where it does not say."""
 
     fps: float | None
     seconds: float | None
@@ -195,11 +195,15 @@ class Stated(NamedTuple):
 
 
 def read_header(path: AnyPath) -> Stated:
-    """What the file says of its first video stream; its size is before any rotation. ValueError as in `read_mp4`."""
+    """What the file says of its first video stream; its size is that of the picture upright, by the first frame's flag.
+    ValueError as in `read_mp4`."""
     with _opened(path) as container:
         stream, duration = container.streams.video[0], container.duration
         fps = float(stream.average_rate) if stream.average_rate else None
-        return Stated(fps, None if duration is None else duration / 1_000_000, stream.width, stream.height)
+        first = next(container.decode(stream), None)
+        size = stream.width, stream.height
+        width, height = size[::-1] if first is not None and first.rotation // 90 % 2 else size
+        return Stated(fps, None if duration is None else duration / 1_000_000, width, height)
 
 
 def _much(frames: int, width: int, height: int) -> str:

@@ -57,20 +57,20 @@ class Following(nn.Module):
         tracks = Tracks.of(batch, torch.ones(len(batch), dtype=torch.bool, device=batch.place.device))
         data = written(tracks, self.config)
         data, what = data[..., : PLACE * TEMPORAL_STRIDE], data[:, 0, :, PLACE * TEMPORAL_STRIDE :]
-        chance = seeded_uniform(batch.seed, (4,), salt=2).to(data)
+        keeps_text, slips = seeded_uniform(batch.seed, (2,), salt=2).to(data).unbind(dim=1)
         begin, known = _drawn(seeded_uniform(batch.common[:1], (2,))[0], data.shape[1])
         data, place = data[:, begin:], tracks.place[:, begin:]
-        words = batch.text * (chance[:, 1:2] >= self.drop_text)
+        words = batch.text * (keeps_text[:, None] >= self.drop_text)
         with torch.no_grad():
             text = self.text(words[:, : max(1, int((batch.text != 0).sum(dim=1).max()))])
         scores = None
         if batch.latent is None:
-            roughly = data[:, :known] + self._slips(batch.seed, chance[:, 2], data[:, :known])
+            roughly = data[:, :known] + self._slips(batch.seed, slips, data[:, :known])
             found = self.dynamics.listen(roughly)
         else:
             shown = batch.latent[:, begin : begin + known].float()
             grain = seeded_normal(batch.seed, tuple(shown.shape[1:]), salt=3).to(data)
-            level = (self.context_noise * chance[:, 2:3].square()).expand(-1, known)
+            level = (self.context_noise * slips[:, None].square()).expand(-1, known)
             roughly, found, scores = self.dynamics.look(interpolate(shown, grain, level))
         foreseen = self.dynamics(roughly, found, what, text, data.shape[1])
         inside = ((place[..., :2] > -0.1) & (place[..., :2] < 1.1)).all(dim=-1)

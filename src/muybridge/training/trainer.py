@@ -38,8 +38,8 @@ Sheet: TypeAlias = Callable[[int], UInt8[np.ndarray, "h w 3"] | None]
 class Objective(Protocol):
     """What an `nn.Module` has to be to be trained: batch in, mean loss over its clips and numbers worth watching out.
 
-    Randomness is drawn from `Batch.seed` clip by clip, or from torch's global generator where it need not be the same
-    in one process and in several.
+    Randomness is drawn from `Batch.seed` clip by clip, from `Batch.common` for a whole step, or from torch's global
+    generator where it need not be the same in one process and in several.
     """
 
     def __call__(self, batch: Batch) -> tuple[Float[Tensor, ""], Mapping[str, Tensor | float]]: ...

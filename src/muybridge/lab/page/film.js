@@ -1,5 +1,7 @@
 /** A finished clip -> a video file, by the browser's own encoder (WebCodecs) and Mediabunny. */
 
+import { linesOf } from "./moves.js";
+
 /**
  * MP4 with H.264, or WebM with VP9 or VP8 where the browser cannot encode that.
  * @param {import("./keep.js").Clip} clip
@@ -61,6 +63,7 @@ export function tagsOf(clip, imageHash, movesHash) {
     fps: wish.fps, version, image: imageHash, shift, guidance_low: interval[0], guidance_high: interval[1], rescale,
     context_noise, drafts: wish.drafts, draft_steps, plan_steps: wish.plan_steps ?? 0,
     given: movesHash && `{"moves": "${movesHash}"}`,
+    options: movesHash && JSON.stringify(linesOf(wish.moves).flatMap((line) => ["--move", line])),
   };
   return {
     title,

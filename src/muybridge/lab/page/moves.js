@@ -19,10 +19,16 @@ export function named(/** @type {string} */ text, /** @type {import("./plan.js")
 
 /** The moves in a text, one a line. Throws a sentence for a line that is none. @returns {Move[]} */
 export function movesOf(/** @type {string} */ text) {
-  return text.split("\n").filter((line) => line.trim()).map(moveOf);
+  return linesOf(text).map(moveOf);
 }
 
-function moveOf(/** @type {string} */ line) {
+/** The lines of a text that say something. */
+export function linesOf(/** @type {string} */ text) {
+  return text.split("\n").map((line) => line.trim()).filter(Boolean);
+}
+
+/** The move that a line says. Throws a sentence if it says none. @returns {Move} */
+export function moveOf(/** @type {string} */ line) {
   const colon = line.indexOf(":");
   const thing = line.slice(0, Math.max(0, colon)).trim();
   const points = line.slice(colon + 1).trim().split(/\s+/).map((point) => point.split(",").map(numberOf));

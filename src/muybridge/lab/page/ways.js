@@ -3,7 +3,7 @@
  * can be typed and changed as well; the text is what counts.
  */
 
-import { movesOf, named, nameOf, written } from "./moves.js";
+import { linesOf, moveOf, named, nameOf, written } from "./moves.js";
 
 const SIDE = 256; // pixels of the canvas, across
 const MOST_POINTS = 9;
@@ -28,7 +28,7 @@ export class Ways {
     this.canvas.addEventListener("pointerdown", (event) => this.begin(event));
     this.canvas.addEventListener("pointermove", (event) => this.goOn(event));
     for (const end of ["pointerup", "pointercancel"]) this.canvas.addEventListener(end, () => this.end());
-    $("unway").onclick = () => this.replace(() => []);
+    $("unway").onclick = () => this.say([]);
   }
 
   /** Offers the things that the words name, and draws what the text says. */
@@ -68,20 +68,23 @@ export class Ways {
     const [thing, points] = [$("thing").value, evenly(this.drawing)];
     const [{ colour }] = named(thing, this.about);
     this.drawing = null;
-    this.replace((moves) => [...moves.filter((move) => this.colour(move) !== colour), { thing, points }]);
+    const others = this.lines.filter(({ move }) => !move || this.colour(move) !== colour);
+    this.say([...others.map(({ line }) => line), written({ thing, points })]);
   }
 
-  /** What the text says, or as much of it as can be read. */
-  get moves() {
-    try {
-      return movesOf($("moves").value);
-    } catch {
-      return [];
-    }
+  /** The lines of the text, each with the move that it says, if it can be read. */
+  get lines() {
+    return linesOf($("moves").value).map((line) => {
+      try {
+        return { line, move: moveOf(line) };
+      } catch {
+        return { line, move: null };
+      }
+    });
   }
 
-  replace(change) {
-    $("moves").value = change(this.moves).map(written).join("\n");
+  say(/** @type {string[]} */ lines) {
+    $("moves").value = lines.join("\n");
     this.changed();
   }
 
@@ -95,7 +98,7 @@ export class Ways {
     pen.fillStyle = "#d9d6cf";
     pen.fillRect(0, 0, canvas.width, canvas.height);
     if (this.picture) pen.drawImage(this.picture, 0, 0, canvas.width, canvas.height);
-    for (const move of this.moves) this.line(pen, move.points, this.colour(move));
+    for (const { move } of this.lines) if (move) this.line(pen, move.points, this.colour(move));
     if (this.drawing) this.line(pen, this.drawing, named($("thing").value, this.about)[0].colour);
     canvas.setAttribute("aria-label", $("moves").value ? `Ways: ${$("moves").value}` : "No ways are drawn");
   }
