@@ -37,7 +37,7 @@ def test_every_stage_is_measured(tmp_path: Path) -> None:
     parts = Parts(words, steps, decode, lambda frames: write_mp4(path, frames, 8.0))
     told: list[int] = []
     found = measure_speed(parts, 8.0, rounds=2, watch=told.append)
-    assert told == [1, 2, 3]
+    assert told == [1, 2, 3, 4]
     assert [stage.name for stage in found.stages] == ["text", "step 1", "step 2", "step 3", "decode", "write"]
     products = [2 * 4 * 8 * 16, *[2 * 4 * 16 * 16] * 3, 2 * 4 * 16 * 32 * 32]
     assert [stage.flops for stage in found.stages] == [*products, None]
