@@ -48,6 +48,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stages = [name for name, _ in train(little(RECIPE), RECIPE.material, folder, Group(), workers=0)]
     known = ["pixels", "autoencoder", "decoder", "encoding clips", "clips"]
     assert list(dict.fromkeys(stages)) == [*known, "worlds", "planner", "dynamics"]
+    card = (folder / "model" / "README.md").read_text()
+    assert [line.split(" | ")[0] for line in card.splitlines() if line.startswith("| ")][1:] == [
+        *("| autoencoder", "| decoder", "| clips", "| planner", "| dynamics")
+    ]
     return folder / "model"
 
 

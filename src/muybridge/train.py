@@ -128,7 +128,7 @@ def train(
             familiarity=familiarity(autoencoder, folder / "pixels"),
             witness=witness,
             planner=planner,
-            card=card(recipe, text),
+            card=card(recipe, text, material.grammatical, witness is not None, planner is not None),
         )
 
 
@@ -208,21 +208,25 @@ def batch_shapes(recipe: Recipe) -> int:
     return sum(len(recipe.shapes(frames)) for frames in [*(portion.frames for portion in portions), *sheets])
 
 
-def card(recipe: Recipe, text: TextEncoder) -> str:
-    """The model card of a fresh checkpoint: what is known before anything is measured."""
+def card(recipe: Recipe, text: TextEncoder, reads: bool = True, looks: bool = True, plans: bool = True) -> str:
+    """The model card of a fresh checkpoint: what is known before anything is measured.
+
+    reads, looks, plans  whether words, witness and planner had something to learn from
+    """
     rows: list[tuple[str, int, int | str]]
     pixels = recipe.learn_autoencoder
     rows = [("autoencoder", pixels.training.steps, pixels.batch)]
     if pixels.decoder is not None:
         rows.append(("decoder", pixels.decoder.steps, pixels.batch))
-    rows += [("words", recipe.learn_words.training.steps, recipe.learn_words.batch)]
+    if reads:
+        rows.append(("words", recipe.learn_words.training.steps, recipe.learn_words.batch))
     for stage in recipe.flow:
         rows.append((stage.name, stage.training.steps, ", ".join(str(portion.batch) for portion in stage.portions)))
-    if recipe.learn_witness is not None:
+    if recipe.learn_witness is not None and looks:
         rows.append(("witness", recipe.learn_witness.training.steps, recipe.learn_witness.batch))
-    if recipe.learn_planner is not None:
+    if recipe.learn_planner is not None and plans:
         rows.append(("planner", recipe.learn_planner.training.steps, recipe.learn_planner.batch))
-    if recipe.learn_dynamics is not None:
+    if recipe.learn_dynamics is not None and plans:
         rows.append(("dynamics", recipe.learn_dynamics.training.steps, recipe.learn_dynamics.batch))
     table = "\n".join(f"| {name} | {steps} | {batch} |" for name, steps, batch in rows)
     sizes = recipe.sizes or ((recipe.width, recipe.height),)
