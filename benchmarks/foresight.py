@@ -1,9 +1,10 @@
 """What limits physics, the plan or the picture:  python benchmarks/foresight.py --suite falling --models nano
 
-Each scene twice: as the model makes it, with a plan of its own, and told where the simulator has everything. How many
-pass then is what better plans could come to with these pictures. Beside it, how far plans are from the truth: of what
-has a colour and is in the picture, in its own radii, after the frames that are given. One line a clip, and a summary;
-several models, trained for longer and longer, are points of a learning curve.
+Each scene twice, from the noise that `muybridge bench physics` has for it: as the model makes it, with a plan of its
+own, and told where the simulator has everything. How many pass then is what better plans could come to with these
+pictures. Beside it, how far plans are from the truth: of what has a colour and is in the picture, in its own radii,
+after the frames that are given. One line a clip, and a summary; several models, trained for longer and longer, are
+points of a learning curve.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ def off(found: Tracks, true: Tracks, known: int) -> tuple[float, float | None]:
     return float(away[counts].median()), float(last.median()) if len(last) else None
 
 
-def frames_of(model: Model, streams: Streams, negative: Streams | None, settings: Settings) -> Frames:
-    *_, last = model.steps(streams, negative, settings, [0])
+def frames_of(model: Model, streams: Streams, negative: Streams | None, settings: Settings, seed: int) -> Frames:
+    *_, last = model.steps(streams, negative, settings, [seed])
     assert isinstance(last, Sampled), last
     return to_uint8(model.decode(last.latent).frames[0])
 
@@ -89,14 +90,14 @@ def measure(
         streams, negative = model.streams(condition, guided=how_to.guidance != 1)
         true = true_tracks(suite, task)
         with model._precision():
-            own = plan(model.planner, streams, latent_frames(count), how_to.plan_steps, [0])
+            own = plan(model.planner, streams, latent_frames(count), how_to.plan_steps, [task.seed])
         middle, last = off(own, true, latent_frames(len(given)))
         found[OWN]["plan, radii"].append(middle)
         if last is not None:
             found[OWN]["plan at the end, radii"].append(last)
         for how, tracks in {OWN: own, TRUE: true}.items():
             told = replace(streams, told=model.transformer.tell(tracks, streams.known))
-            verdict = suite.judge(task, as_file(frames_of(model, told, negative, how_to), task.truth.fps))
+            verdict = suite.judge(task, as_file(frames_of(model, told, negative, how_to, task.seed), task.truth.fps))
             found[how]["score"].append(verdict.score)
             for name, value in verdict.errors.items():
                 found[how][name].append(value)
