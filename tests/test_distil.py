@@ -93,6 +93,9 @@ def test_halving(tiny_model: Path, tmp_path: Path) -> None:
     assert [folder.name for folder in sorted(tmp_path.glob("halving-*"))] == ["halving-1", "halving-2"]
     student = load(tmp_path / "model")
     assert (student.settings.steps, student.settings.solver, student.settings.guidance) == (1, "euler", 1)
+    rounds = {steps: load(tmp_path / f"halving-{steps}" / "model") for steps in (2, 1)}
+    assert {steps: each.settings.steps for steps, each in rounds.items()} == {2: 2, 1: 1}
+    assert rounds[1].hash == student.hash != rounds[2].hash
     assert student.transformer.config == load(tiny_model).transformer.config
     out = tmp_path / "a.mp4"
     assert obey(["generate", "a red ball", "--model", str(tmp_path / "model"), "-o", str(out)]) == 0

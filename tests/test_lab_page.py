@@ -267,15 +267,21 @@ def lab(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def launch() -> Iterator[Any]:
+    """Starts Chromium, with further flags."""
     sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         pytest.skip("Chromium is not installed")
     with sync.sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
-        yield one
-        one.close()
+        yield lambda *flags: playwright.chromium.launch(executable_path=found, args=[*FLAGS, *flags])
+
+
+@pytest.fixture(scope="module")
+def browser(launch: Any) -> Iterator[Any]:
+    one = launch()
+    yield one
+    one.close()
 
 
 def test_the_folder_says_what_is_in_it(lab: Path) -> None:
@@ -404,6 +410,21 @@ def test_without_threads_it_says_so_and_works(lab: Path, browser: Any) -> None:
     context.close()
 
 
+def test_too_little_memory_is_a_sentence(lab: Path, launch: Any) -> None:
+    """A browser whose WebAssembly gets no more than 8 MiB, which is less than its runtime begins with."""
+    cramped = launch("--js-flags=--wasm-max-mem-pages=128")
+    tab = cramped.new_page()
+    with _serving(lab, Handler) as port:
+        tab.goto(f"http://127.0.0.1:{port}/?run=wasm&threads=1")
+        tab.wait_for_selector("html[data-ready=yes]")
+        tab.evaluate(MAKE, {"prompt": PROMPT, "frames": "9"})
+        _until(lambda: not tab.evaluate(STATE)["busy"])
+        assert "too little memory for it in this browser" in tab.evaluate(STATE)["trouble"]
+        assert tab.input_value("#prompt") == PROMPT
+        assert tab.is_enabled("#make")
+    cramped.close()
+
+
 @pytest.fixture
 def stage(tmp_path: Path, model: Path) -> Path:
     """A lab whose worker has no model."""
@@ -457,6 +478,26 @@ def test_what_goes_on_meanwhile(stage: Path, browser: Any) -> None:
         assert (made.model, made.model_hash, made.version) == ("tiny", "0123456789ab", "1.0")
         assert (made.solver, made.guidance, made.drafts, made.draft_steps) == ("multistep", 2.0, 10, 2)
     assert not errors
+    context.close()
+
+
+def test_a_tab_that_is_lost_costs_the_clip_that_was_being_made_alone(stage: Path, browser: Any) -> None:
+    """Closed without being asked, as phones do: what was finished is there, and of what was not the words and seed."""
+    context = browser.new_context(service_workers="block")
+    tab = context.new_page()
+    with _serving(stage, Handler) as port:
+        tab.goto(f"http://127.0.0.1:{port}/?run=wasm")
+        tab.wait_for_selector("html[data-ready=yes]")
+        _make(tab, {"prompt": PROMPT, "seed": "5", "frames": "9"})
+        tab.evaluate(MAKE, {"prompt": "slowly", "seed": "6"})
+        _until(lambda: "frame 1 of 9" in tab.inner_text("#doing"))
+        tab.close()
+        tab = context.new_page()
+        tab.goto(f"http://127.0.0.1:{port}/?run=wasm")
+        tab.wait_for_selector("html[data-ready=yes]")
+        assert tab.locator("#clips li").count() == 1
+        assert (tab.input_value("#prompt"), tab.input_value("#seed")) == ("slowly", "6")
+        assert "closed while a clip was being made" in tab.inner_text("#said")
     context.close()
 
 

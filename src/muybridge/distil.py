@@ -1,6 +1,7 @@
 """The distillation journey on one page: teacher -> cached latents -> smaller, causal, told its steps -> checkpoint.
 
 Each exercise has a folder of its own and goes on where an earlier run of it stopped; what is finished costs nothing.
+Of halving, the student of every round is kept as a checkpoint there.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ def distil(
     teaching = Teacher(teacher.transformer, teacher.text, guidance, tells=not recipe.causal).to(group.device)
     words = teacher.vocabulary
     student = enrolled(recipe, teaching, Shards(cache, CALIBRATED, 0, words.ids, words.longest))
+
+    def keep(place: Path, steps: int) -> None:
+        if group.rank == 0:
+            save_student(place, student, replace(recipe, steps=steps), teacher)
+
     for exercise in recipe.exercises:
         source = lessons(exercise, cache, teacher)
         for name, steps, objective in rounds(exercise, recipe, student, teaching, teacher.settings.shift):
@@ -76,22 +82,28 @@ def distil(
             with Prefetch(source, min(workers, 1)) as ahead:
                 about = identity(recipe, teacher, exercise, material)
                 yield from trained(name, objective, ahead, exercise.training, folder, group, about, draw)
-    if group.rank == 0:
-        save_model(
-            folder / "model",
-            name=recipe.name,
-            autoencoder=teacher.autoencoder,
-            text=teacher.text,
-            transformer=student,
-            vocabulary=teacher.vocabulary,
-            sampling=sampling_of(recipe, teacher),
-            trained={name: value for name, value in teacher.config["trained"].items() if name != "sizes"},
-            learnt_from=teacher.config["learnt_from"],
-            familiarity=teacher.familiarity,
-            witness=teacher.witness,
-            planner=None if recipe.causal else teacher.planner,
-            card=card(recipe, teacher),
-        )
+            if isinstance(exercise, Halve):
+                keep(folder / name / "model", steps)
+    keep(folder / "model", recipe.steps)
+
+
+def save_student(folder: Path, student: VideoTransformer, recipe: StudentRecipe, teacher: Model) -> None:
+    """A checkpoint: the student's transformer, sampled in the recipe's steps, and all else of its teacher."""
+    save_model(
+        folder,
+        name=recipe.name,
+        autoencoder=teacher.autoencoder,
+        text=teacher.text,
+        transformer=student,
+        vocabulary=teacher.vocabulary,
+        sampling=sampling_of(recipe, teacher),
+        trained={name: value for name, value in teacher.config["trained"].items() if name != "sizes"},
+        learnt_from=teacher.config["learnt_from"],
+        familiarity=teacher.familiarity,
+        witness=teacher.witness,
+        planner=None if recipe.causal else teacher.planner,
+        card=card(recipe, teacher),
+    )
 
 
 def lessons(exercise: Exercise, cache: Path, teacher: Model) -> Source:

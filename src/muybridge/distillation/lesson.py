@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,3 +107,11 @@ class Teacher(nn.Module):
 
         field = guided_field(under(lesson.streams), under(lesson.negative), self.guidance, held=lesson.is_known)
         return field(x, level)
+
+
+def compile_each(modules: Iterable[nn.Module], *args: Any, **kwargs: Any) -> None:
+    """Compiles modules for each shape of a batch."""
+    # One function for networks of several roles, with gradients and without: more variants than by default.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
+    for module in modules:
+        module.compile(*args, **{"dynamic": False, **kwargs})

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from muybridge.distillation.lesson import Lesson, Teacher
+from muybridge.distillation.lesson import Lesson, Teacher, compile_each
 from muybridge.flow.maps import jump
 from muybridge.flow.paths import data_from_velocity, expand_level, interpolate, velocity
 from muybridge.flow.schedules import shift_times, time_grid
@@ -126,10 +126,8 @@ class DistributionMatching(nn.Module):
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compiles what sees whole clips, for each shape of a batch."""
-        # One function for three networks, with and without gradients: more variants than are compiled by default.
-        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
-        for each in (self.critic, self.teacher, *([] if self.student.config.causal else [self.student])):
-            each.compile(*args, **{"dynamic": False, **kwargs})
+        learns = [] if self.student.config.causal else [self.student]
+        compile_each((self.critic, self.teacher, *learns), *args, **kwargs)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         lesson = self.teacher.lesson(batch, self.levels)

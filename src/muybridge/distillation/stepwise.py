@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from muybridge.distillation.lesson import Lesson, Teacher
+from muybridge.distillation.lesson import Lesson, Teacher, compile_each
 from muybridge.flow.maps import in_two_steps
 from muybridge.flow.paths import interpolate
 from muybridge.flow.schedules import logit_normal_times, share_levels, shift_times, time_grid
@@ -30,9 +30,8 @@ class Imitation(nn.Module):
         self.student, self.teacher, self.levels = student, teacher, levels
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles the transformers for each shape of a batch, and leaves the draws of random numbers as they are."""
-        self.student.compile(*args, **{"dynamic": False, **kwargs})
-        self.teacher.compile(*args, **{"dynamic": False, **kwargs})
+        """Compiles the transformers, and leaves the draws of random numbers as they are."""
+        compile_each((self.student, self.teacher), *args, **kwargs)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         lesson = self.teacher.lesson(batch, self.levels)
@@ -66,9 +65,8 @@ class ProgressiveDistillation(nn.Module):
         self.steps, self.shift = steps, shift
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles the transformers for each shape of a batch, and leaves the draws of random numbers as they are."""
-        self.student.compile(*args, **{"dynamic": False, **kwargs})
-        self.teacher.compile(*args, **{"dynamic": False, **kwargs})
+        """Compiles the transformers, and leaves the draws of random numbers as they are."""
+        compile_each((self.student, self.teacher), *args, **kwargs)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         lesson = self.teacher.lesson(batch, self.levels)
@@ -108,9 +106,8 @@ class Shortcut(nn.Module):
         self.finest, self.shift, self.anchor = finest, shift, anchor
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compiles the transformers for each shape of a batch, and leaves the draws of random numbers as they are."""
-        self.student.compile(*args, **{"dynamic": False, **kwargs})
-        self.teacher.compile(*args, **{"dynamic": False, **kwargs})
+        """Compiles the transformers, and leaves the draws of random numbers as they are."""
+        compile_each((self.student, self.teacher), *args, **kwargs)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         whole = self.teacher.lesson(batch, self.levels)

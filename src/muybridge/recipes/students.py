@@ -54,10 +54,20 @@ NANO_FAST = StudentRecipe(
 
 NANO_HALVED = StudentRecipe(
     name="nano-halved",
-    exercises=(Halve(replace(_LEARN, steps=200), batch=16, end=1, levels=LevelSettings(drop_text=0.0)),),
+    exercises=(
+        Halve(
+            replace(_LEARN, steps=90, lr=4e-4, muon_lr=5e-4, warmup=10, ema=0.95, compile=True),
+            batch=16,
+            firsts=128,
+            end=1,
+            levels=_AFTER_A_STILL,
+        ),
+    ),
     steps=1,
-    clips=5_000,
+    clips=6_000,
+    drafts=32,
 )
+"""Five rounds, which come to the steps of `nano-fast`."""
 
 NANO_SMALL = StudentRecipe(
     name="nano-small",
