@@ -28,10 +28,11 @@ from muybridge.engines.engine import Engine
 from muybridge.engines.kinds import eager, make, present
 
 PRECISIONS = {"f32": torch.float32, "bf16": torch.bfloat16}
+PRODUCTS = PRECISIONS | {"int8": torch.int8}
 NOTES = (
     "ms: the least of all rounds, of one thread the processor's time, of several the clock's; one clip of the size"
     " that the model learnt from, a batch of one, one evaluation",
-    "share: of the fastest matrix product (2048 x 2048 x 2048, float32 or bfloat16, PyTorch) in the same run",
+    "share: of PyTorch's matrix product (2048 x 2048 x 2048) of the same precision, in the same run",
     "LTX, Wan: as in train_step.py, as many parameters that meet video tokens; under bf16 autocast and in float32",
 )
 
@@ -58,6 +59,9 @@ def theirs(name: str, dtype: torch.dtype, compiled: bool) -> Work:
 
 
 def product(dtype: torch.dtype, side: int = 2048) -> Work:
+    if dtype == torch.int8:
+        whole = torch.randint(-128, 128, (side, side), dtype=dtype)
+        return lambda: torch._int_mm(whole, whole)
     a, b = (torch.randn(side, side, dtype=dtype) for _ in range(2))
     return lambda: a @ b
 
@@ -86,7 +90,7 @@ def main() -> None:
     exact = native["torch-f32"]
     inputs = {name: part.example(sizes_of(model)) for name, part in exact.parts.items()}
 
-    works: dict[str, Work] = {f"product, {name}": product(dtype) for name, dtype in PRECISIONS.items()}
+    works: dict[str, Work] = {f"product, {name}": product(dtype) for name, dtype in PRODUCTS.items()}
     flops = {}
     for part in inputs:
         works |= {f"{part}, {name}": step_of(engine, inputs, part) for name, engine in engines.items()}
@@ -100,14 +104,14 @@ def main() -> None:
     clock = time.process_time if options.threads == 1 else time.perf_counter
     seconds = take_turns(works, options.rounds, warm_up=1, clock=clock)
     least = {name: min(values) for name, values in seconds.items()}
-    peaks = {name: 2 * 2048**3 / least[f"product, {name}"] for name in PRECISIONS}
+    peaks = {name: 2 * 2048**3 / least[f"product, {name}"] for name in PRODUCTS}
 
     table = Table("what", "by", "ms, least", "times our fastest", "share of the fastest product")
     best = {part: min((w for w in works if w.startswith(part)), key=least.__getitem__) for part in inputs}
     for work, value in least.items():
         what, by = work.split(", ")
         to = best.get("transformer" if what in ("LTX", "Wan") else what)
-        share = f"{flops[what] / value / max(peaks.values()):.0%}" if what in flops else ""
+        share = f"{flops[what] / value / peaks[by.rpartition('-')[-1]]:.0%}" if what in flops else ""
         table.add_row(what, by, f"{1e3 * value:.1f}", f"{value / least[to]:.2f}" if to else "", share)
     found: dict[str, Any] = {
         "machine": machine(),

@@ -45,6 +45,7 @@ class Options:
         prompts: Held-out prompts that are generated and judged; 0 leaves the test out, as for the next two.
         clips: Held-out clips that go through the autoencoder and back.
         stills: Held-out stills that become first frames.
+        first: Number of the first world: of others than the first ones, nothing was chosen by them.
         frames: Of the clips generated; by default what the model learnt from.
         steps: As in `muybridge generate`; by default the model's own.
         solver, guidance, shift, drafts, draft_steps, plan_steps, tries: Likewise.
@@ -57,6 +58,7 @@ class Options:
     prompts: int = 200
     clips: int = 500
     stills: int = 50
+    first: int = 0
     frames: int | None = None
     steps: int | None = None
     solver: str | None = None
@@ -133,7 +135,7 @@ def main(options: Options) -> None:
         def part(name: str, count: int) -> tuple[range, Path | None, Callable[[Progress], None]]:
             task = bar.add_task(name, total=count)
             folder = options.folder / name if options.folder else None
-            seeds = range(HELD_OUT, HELD_OUT + count)
+            seeds = range(HELD_OUT + options.first, HELD_OUT + options.first + count)
             return seeds, folder, lambda event: bar.update(task, completed=event.step)
 
         if options.clips:

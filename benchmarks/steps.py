@@ -4,9 +4,9 @@
     python benchmarks/steps.py --models nano-fast:2,4 --prompts 8 --scenes 2               (a first impression)
 
 A model is followed by the steps that it takes, each of them a point; halving has another student for each
-(`nano-halved=runs/nano-halved/halving-4/model:4`; points of the same NAME= are one curve). First frames are drafted in
-as many steps, one plan is made as ever. All have the same prompts, scenes and noise. With --folder, what is done is kept,
-clip by clip. Scores are means with 95 % intervals; --picture draws them (`pip install -e ".[compare]"`).
+(`nano-halved=runs/nano-halved/halving-4/model:4`; points of the same NAME= are one curve). First frames are drafted
+in as many steps, one plan is made as ever. All have the same prompts, scenes and noise. With --folder, what is done is
+kept, clip by clip. Scores are means with 95 % intervals; --picture draws them (`pip install -e ".[compare]"`).
 """
 
 from __future__ import annotations

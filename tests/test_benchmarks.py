@@ -121,6 +121,13 @@ def test_foresight(tmp_path: Path, suite: str) -> None:
     assert len(found["its own plan"]["plan, radii"]) == len(found["the true tracks"]["score"]) == 1
 
 
+def test_steps(tiny_model: Path, tmp_path: Path) -> None:
+    options = ["--models", f"tiny={tiny_model}:1,2", "--prompts", "1", "--scenes", "1"]
+    points = figures("steps.py", *options, folder=tmp_path)["points"]
+    assert [(point["name"], point["steps"]) for point in points] == [("tiny", 1), ("tiny", 2)]
+    assert {"objects right", "count right", "permanence", "falling"} < points[0].keys()
+
+
 def test_judge(tmp_path: Path) -> None:
     found = figures("judge.py", "--clips", "2", folder=tmp_path)
     assert len(found["MP4, crf 23"]["clips"]) == len(found["one colour changed"]["clips"]) == 2
