@@ -16,12 +16,19 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import UInt8
-from tiny_checkpoint import JUMPS, build_causal_model, build_planning_model, build_tiny_model, child_environment
+from tiny_checkpoint import (
+    JUMPS,
+    build_causal_model,
+    build_planning_model,
+    build_tiny_model,
+    build_whole_model,
+    child_environment,
+)
 from tiny_models import TRANSFORMER
 
 from muybridge.cli import obey
 from muybridge.commands.generate import Wish, unread, warnings
-from muybridge.commands.stream import SHOWN, Sheet, cut, dialled, dials_of, made_of
+from muybridge.commands.stream import SHOWN, Sheet, cut, dialled, dials_of, led, made_of
 from muybridge.commands.typed import MOST, Typed, source
 from muybridge.engines.engine import Engine
 from muybridge.engines.kinds import CLIP, eager
@@ -140,6 +147,30 @@ def test_dials_are_turned_by_lines(
     one, other = (read_mp4(tmp_path / name).frames for name in ("a.mp4", "b.mp4"))
     np.testing.assert_array_equal(one[0], other[0])
     assert np.abs(one[-1].astype(int) - other[-1]).max() > 8
+
+
+def test_a_thing_is_moved_by_a_line(tmp_path: Path, sent: int, capsys: pytest.CaptureFixture[str]) -> None:
+    model = build_whole_model(tmp_path / "whole")
+    words = ["generate", PROMPT, "--stream", "--seconds", "1.4", "--model", str(model), "--seed", "3"]
+    assert obey([*words, "-o", str(tmp_path / "a.mp4")]) == 0
+    os.write(sent, b'--move "red ball: 0.1,0.2 0.9,0.8" --steps 2\n')
+    os.close(sent)
+    assert obey([*words, "-o", str(tmp_path / "b.mp4")]) == 0
+    out, err = capsys.readouterr()
+    assert 'or moves a thing (--move "red ball: 0.2,0.5 0.8,0.5")' in err
+    assert 'asked for after 0.1 s: --move "red ball: 0.1,0.2 0.9,0.8" --steps 2' in err
+    assert "asked anew     once" in out
+    one, other = (read_mp4(tmp_path / name).frames for name in ("a.mp4", "b.mp4"))
+    np.testing.assert_array_equal(one[0], other[0])
+    assert np.abs(one[-1].astype(int) - other[-1]).max() > 8
+
+
+@pytest.mark.parametrize(
+    "line", ["--move", '--move "red ball 0.1"', '--move "red ball: 0.1,0.2', "--move ball: 0.1,0.2"]
+)
+def test_what_moves_nothing(line: str) -> None:
+    with pytest.raises(ValueError, match=r"is no move|No closing quotation|turns no dial"):
+        dialled(Settings(), led(line)[1])
 
 
 @pytest.mark.parametrize(

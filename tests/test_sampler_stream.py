@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_checkpoint import build_causal_model
+from tiny_checkpoint import build_causal_model, build_whole_model
 from torch import Tensor
 
+from muybridge.data.naming import COLOURS
 from muybridge.flow.schedules import time_grid
 from muybridge.generate import Model, load, to_uint8
 from muybridge.sampler import Settings, stream
+from muybridge.sampler.plan import Plans
 from muybridge.sampler.sample import walk
 from muybridge.sampler.windows import windows
-from muybridge.types import Carry, Condition, Sampled
+from muybridge.types import Carry, Condition, Move, Sampled, Tracks
 
 A, STD = 0.8, 0.5
 CONDITION = Condition("a red ball rolls", height=32, width=48)
@@ -242,6 +244,56 @@ def test_the_prompt_of_windows_may_change_too(tiny_model: Path) -> None:
     assert not np.array_equal(next(one), next(other))
     with pytest.raises(ValueError, match="holds what is no text"):
         other.prompt = "\0"
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_thing_takes_the_way_that_it_is_given_in_the_next_window(
+    anew: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evenly, over the frames that are new there, whether or not the words change with it; then it is free again."""
+    planned, window = list[Tracks](), Plans.window
+
+    def noted(*given: Any) -> Tracks:
+        planned.append(window(*given))
+        return planned[-1]
+
+    monkeypatch.setattr(Plans, "window", noted)
+    running = load(build_whole_model(tmp_path / "whole")).stream(CONDITION, 1)
+    first = list(islice(running, 3))  # a frame, and the two times four of a window
+    assert len(planned) == 1
+    assert first
+    running.moves = [Move("red ball", ((0.2, 0.25), (0.8, 0.25)))]
+    if anew:
+        running.prompt = "a red ball and a blue box"
+    list(islice(running, 2))
+    assert running.moves == ()
+    red = [one.place[0, -1, :, 0, :2] for one in planned]
+    assert COLOURS[0] == "red"
+    torch.testing.assert_close(red[1], torch.tensor([[0.35, 0.25], [0.5, 0.25], [0.65, 0.25], [0.8, 0.25]]))
+    assert not torch.allclose(red[0], red[1], atol=0.01)
+    assert not torch.allclose(red[2], red[1], atol=0.01)
+
+
+def test_a_stream_begins_where_a_way_does(tmp_path: Path) -> None:
+    model = build_whole_model(tmp_path / "whole")
+    way = (Move("red ball", ((0.2, 0.25), (0.8, 0.25))),)
+    led, free = (load(model).stream(replace(CONDITION, moves=moves), 1) for moves in (way, ()))
+    assert not np.array_equal(next(led), next(free))
+    assert led.moves == way
+    next(led)
+    assert led.moves == ()
+
+
+def test_ways_that_nothing_can_take(tmp_path: Path, tiny_model: Path) -> None:
+    model = load(build_whole_model(tmp_path / "whole"))
+    running = model.stream(CONDITION, 1)
+    with pytest.raises(ValueError, match="cannot be moved: name a colour"):
+        running.moves = [Move("a lamp", ((0.5, 0.5),))]
+    running.settings = replace(running.settings, plan_steps=0)
+    with pytest.raises(ValueError, match="nothing is planned here"):
+        running.moves = [Move("red ball", ((0.5, 0.5),))]
+    with pytest.raises(ValueError, match="does not take where a thing goes"):
+        load(tiny_model).stream(CONDITION, 1).moves = [Move("red ball", ((0.5, 0.5),))]
 
 
 def test_which_solvers_cannot_be(tiny_model: Path) -> None:

@@ -131,7 +131,7 @@ def generate(
         tries: Times to draw the clip at most, until one shows what was asked all along; the best is kept.
         stream: Show frames while they are made and go on until Ctrl-C, or for so many seconds. A line that is typed
             meanwhile, or comes through a pipe, is the prompt from then on: what is seen, what moves, the camera. One
-            like `--steps 2` turns a dial.
+            like `--steps 2` turns a dial, one like `--move "red ball: 0.2,0.5 0.8,0.5"` moves a thing.
         watermark: Hide in the pixels that Muybridge made them; invisible, and it survives compression.
         sign: Sign the files (Content Credentials, C2PA).
         disclose: Write the prompt and the settings into the files.
@@ -144,7 +144,8 @@ def generate(
         control: A clip of depth, edges or poses to keep to, as the model learnt to read them.
         camera: JSON with a camera pose for each frame.
         move: Where a thing goes, 'red ball: 0.2,0.5 0.8,0.5': x,y of its middle, 0 to 1 from the upper left corner,
-            evenly spaced in time. More than one may be given; the prompt names the thing as well.
+            evenly spaced in time. More than one may be given; the prompt names the thing as well. In a stream it is on
+            its way for a window, about two seconds.
         lora: A LoRA for the model, FILE or FILE:SCALE; more than one may be given.
         dtype: float32, bfloat16 or float16; by default what this machine does best. For models of others, too.
         allow_pickle: Open pickled weights. They can run any program: only for files whose makers you trust.

@@ -43,6 +43,7 @@ from muybridge.types import (
     Condition,
     Event,
     Latent,
+    Move,
     Sampled,
     Streams,
     Video,
@@ -299,25 +300,23 @@ class Stream:
     """A clip while it is made: iterate for its frames, uint8 (t h w 3), as many at a time as a latent frame stands for.
 
     The first comes alone, then four at a time. A causal model makes its frames one by one; others make them window by
-    window. `prompt` and `settings` may be set at any time, and what is made from then on follows them; if the stream is
-    pipelined, what is begun already does not, so its frames then depend on when that was. What is remembered does not
-    grow, however long the stream is. `close` ends it.
+    window. `prompt`, `settings` and `moves` may be set at any time, and what is made from then on follows them; if the
+    stream is pipelined, what is begun already does not, so its frames then depend on when that was. What is remembered
+    does not grow, however long the stream is. `close` ends it.
     """
 
     def __init__(
         self, model: Model, condition: Condition, seed: int, settings: Settings, pipelined: bool = False
     ) -> None:
         given = 1 if condition.prefix is None else max(1, len(condition.prefix))
-        self.model, self.condition = model, replace(condition, frames=given)
+        self.model, self.condition = model, replace(condition, frames=given, moves=())
         model.check(self.condition)
-        if condition.moves:
-            raise ValueError("a stream has no end by which a move could be told: make a clip")
-        self.settings = settings
+        planner = model.foreseer
+        self._plans = None if planner is None else Plans(planner)
+        self.settings, self.moves = settings, condition.moves
         streams = model.encode([self.condition])
         self._fps, known = streams.fps, streams.known[:, : int(streams.is_known.sum())]
         self._carry: Carry | None = None
-        planner = model.foreseer
-        self._plans = None if planner is None else Plans(planner)
         if model.transformer.config.causal:
             self._words = self._read(condition.prompt)
             latents = self._frames(known, seed)
@@ -351,6 +350,20 @@ class Stream:
         self.condition = condition
         if self.model.transformer.config.causal:
             self._words = self._read(prompt)
+
+    @property
+    def moves(self) -> Sequence[Move]:
+        """Ways that things take in the next window, from the first of its new frames to the last; then it has none."""
+        return self._moves
+
+    @moves.setter
+    def moves(self, moves: Sequence[Move]) -> None:
+        self.model.check(replace(self.condition, moves=tuple(moves)))
+        if moves and (self._plans is None or not self.settings.plan_steps):
+            raise ValueError(
+                "nothing is planned here, and where things go is a matter of the plan: stream without moves"
+            )
+        self._moves = tuple(moves)
 
     @property
     def settings(self) -> Settings:
@@ -400,8 +413,7 @@ class Stream:
         streams, negative = self.model.streams(replace(self.condition, prefix=None, frames=length), guided=guided)
         unwanted = None if negative is None else begun(negative, shown)
         streams = begun(streams, shown)
-        if self.condition.prefix is not None:  # its words need not name all that is seen
-            streams = replace(streams, held=None)
+        streams = replace(streams, held=self._held(streams, shown.shape[1]))
         if self._plans is not None and settings.plan_steps and shown.shape[1]:
             with self.model._precision():
                 tracks = self._plans.window(streams, settings.plan_steps, seed)
@@ -411,6 +423,19 @@ class Stream:
         *_, last = self.model.steps(streams, unwanted, settings, [seed])
         assert isinstance(last, Sampled), last
         return last.latent.frames
+
+    def _held(self, streams: Streams, shown: int) -> Float[Tensor, "1 t k f"] | None:
+        """What is certain of a window's plan; of the latent frames that are not `shown`, the moves, too."""
+        rest = streams.is_known.shape[1] - max(1, shown)
+        before = replace(self.condition, frames=1 + TEMPORAL_STRIDE * max(0, shown - 1))
+        after = replace(self.condition, frames=1 + TEMPORAL_STRIDE * rest, moves=self._moves)
+        with self.model._precision():
+            certain = [self.model._held([part], streams.text) for part in (before, after)]
+        if shown:  # of a first frame alone the ways are still to come
+            self._moves = ()
+        shares = zip(certain, (slice(0, shown), slice(min(1, shown), None)), strict=True)
+        parts = [part[:, share] for part, share in shares if part is not None]
+        return torch.cat(parts, dim=1) if parts else None
 
     def _denoise(
         self, latent: Tensor, level: Tensor, carry: Carry, *, span: Tensor | None = None, remember: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,6 +35,7 @@ from muybridge.commands.generate import (
 from muybridge.commands.options import outputs_of, seeds_of, sheet_of
 from muybridge.commands.progress import WIDEST, picture
 from muybridge.commands.typed import Typed, source
+from muybridge.data.moves import move_of
 from muybridge.generate import Model, Stream
 from muybridge.sampler.sample import JUMP, Settings
 from muybridge.storage import watermark
@@ -41,6 +43,7 @@ from muybridge.storage.provenance import Provenance, to_metadata, to_plain_metad
 from muybridge.storage.publish import marked, sign
 from muybridge.storage.stills import contact_sheet
 from muybridge.storage.video import mp4_writer
+from muybridge.types import Move
 
 SHOWN = 9
 """Frames of the contact sheet."""
@@ -119,7 +122,11 @@ def turned(stream: Stream, line: str, seconds: float, notes: Console) -> bool:
     is_dial = line.startswith("--")
     try:
         if is_dial:
-            stream.settings = dialled(stream.settings, line, dials_of(stream.model))
+            moves, dials = led(line)
+            if dials:
+                stream.settings = dialled(stream.settings, dials, dials_of(stream.model))
+            if moves:
+                stream.moves = moves
         else:
             stream.prompt = line
     except ValueError as error:
@@ -129,6 +136,14 @@ def turned(stream: Stream, line: str, seconds: float, notes: Console) -> bool:
     for sentence in [f"asked for after {seconds:.1f} s: {line}", *unknown]:
         note(notes, sentence)
     return True
+
+
+def led(line: str) -> tuple[tuple[Move, ...], str]:
+    """What a line like '--move "red ball: 0.2,0.5 0.8,0.5" --steps 2' wants moved, and the rest of it."""
+    said = shlex.split(line)
+    places = {i for i, word in enumerate(said[:-1]) if word == "--move"}
+    rest = [word for i, word in enumerate(said) if i not in places and i - 1 not in places]
+    return tuple(move_of(said[i + 1]) for i in sorted(places)), " ".join(rest)
 
 
 def dials_of(model: Model) -> Mapping[str, Callable[[str], Any]]:
@@ -156,7 +171,8 @@ def hints(lines: Typed, model: Model) -> list[str]:
         return []
     following = "frame" if model.transformer.config.causal else "window"
     dials = f"or turns dials ({', '.join(dials_of(model))}, each with a number)"
-    return [f"a line typed here is the prompt from the next {following} on, {dials}; Ctrl-C ends the clip"]
+    ways = ', or moves a thing (--move "red ball: 0.2,0.5 0.8,0.5")' if "moves" in model.takes else ""
+    return [f"a line typed here is the prompt from the next {following} on, {dials}{ways}; Ctrl-C ends the clip"]
 
 
 def note(notes: Console, sentence: str) -> None:

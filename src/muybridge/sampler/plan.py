@@ -100,11 +100,11 @@ class Plans:
         elif self._planned is not None and torch.equal(self._planned[0], streams.text):
             before = self._planned[1]
             first, recent = before[:, :1], before[:, 1 - known :]
-            rest = _next(self.planner, noise[:, known:], recent, _unseen(streams, length - 1), steps)
+            rest = _next(self.planner, noise[:, known:], recent, _unseen(streams, length - 1, begin=1), steps)
             planned = torch.cat([first, recent, rest], dim=1)
         else:  # the first frame may be of long ago: only those after it follow each other
             first = _first(self.planner, noise, _cut(streams, 0, 1), steps)[:, :1]
-            planned = torch.cat([first, _first(self.planner, noise[:, 1:], _cut(streams, 1, known), steps)], dim=1)
+            planned = torch.cat([first, _first(self.planner, noise[:, 1:], _cut(streams, 1, length), steps)], dim=1)
         self._planned = streams.text, planned
         return told(planned, self.planner.config)
 
