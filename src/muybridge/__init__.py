@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from muybridge.types import Condition as Condition
     from muybridge.types import Event as Event
     from muybridge.types import Latent as Latent
+    from muybridge.types import Move as Move
     from muybridge.types import Progress as Progress
     from muybridge.types import Sampled as Sampled
     from muybridge.types import Video as Video
@@ -45,6 +46,7 @@ _HOMES = {
     "Event": "types",
     "Latent": "types",
     "Model": "generate",
+    "Move": "types",
     "Progress": "types",
     "Provenance": "storage.provenance",
     "Sampled": "types",
