@@ -47,6 +47,7 @@ class Options:
         minutes: How long each stream plays.
         streams: How many, each with a held-out prompt and seed of its own.
         steps: As in `muybridge generate`; by default the model's own.
+        engine: What runs it, as in `muybridge generate`.
         json: Where to write all figures, and a sheet of each stream beside it.
     """
 
@@ -54,6 +55,7 @@ class Options:
     minutes: float = 10.0
     streams: int = 3
     steps: int | None = None
+    engine: str = "torch"
     json: Path | None = None
 
 
@@ -80,7 +82,7 @@ class Run:
 
 
 def main(options: Options) -> None:
-    model, judge = muybridge.load(options.model), Judge()
+    model, judge = muybridge.load(options.model, engine=options.engine), Judge()
     settings = model.settings if options.steps is None else replace(model.settings, steps=options.steps)
     runs = []
     for number in range(options.streams):
@@ -106,6 +108,7 @@ def main(options: Options) -> None:
         found = {
             "model": options.model,
             "hash": model.hash,
+            "engine": options.engine,
             "settings": asdict(settings),
             "runs": list(map(asdict, runs)),
         }

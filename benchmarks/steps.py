@@ -5,8 +5,9 @@
 
 A model is followed by the steps that it takes, each of them a point; halving has another student for each
 (`nano-halved=runs/nano-halved/halving-4/model:4`; points of the same NAME= are one curve). First frames are drafted
-in as many steps, one plan is made as ever. All have the same prompts, scenes and noise. With --folder, what is done is
-kept, clip by clip. Scores are means with 95 % intervals; --picture draws them (`pip install -e ".[compare]"`).
+in as many steps, a plan is made as ever, and each clip is drawn once. All have the same prompts, scenes and noise.
+With --folder, what is done is kept, clip by clip. Scores are means with 95 % intervals; --picture draws them
+(`pip install -e ".[compare]"`).
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def points(models: tuple[str, ...]) -> Iterator[Point]:
 def measure(point: Point, options: Options, folder: Path, bar: Bar) -> dict[str, Mean]:
     """The scores of a point by what they are of."""
     model = load(point.model)
-    settings = replace(model.settings, steps=point.steps, draft_steps=point.steps)
+    settings = replace(model.settings, steps=point.steps, draft_steps=point.steps, tries=1)
     trained = model.config["trained"]
     shape = Condition(frames=trained["frames"], height=trained["height"], width=trained["width"], fps=trained["fps"])
     place = folder / f"{point.name}-{model.hash}-{point.steps}"

@@ -284,11 +284,16 @@ def test_what_is_not_there_is_a_sentence(
 
 
 def test_fast_takes_the_bundled_student(monkeypatch: pytest.MonkeyPatch) -> None:
-    from muybridge.commands.generate import fast_of
+    from muybridge.commands.generate import Wish, fast_of
+    from muybridge.types import device_of
 
     monkeypatch.setattr("muybridge.storage.checkpoint.bundled", lambda: ["nano", "nano-fast"])
     assert fast_of("nano") == "nano-fast"
     assert fast_of("nano-fast") == "nano-fast"
+    usual = "nano-fast" if device_of().type == "cpu" else "nano"
+    assert Wish("a red ball").model_name == Wish("a red ball", steps=8, seed=3).model_name == usual
+    for asked in ({"guidance": 2.0}, {"solver": "heun"}, {"negative": "a box"}, {"model": "nano"}):
+        assert Wish("a red ball", **asked).model_name == "nano", asked
 
 
 def test_fast_takes_the_fastest_engine_unless_one_is_named() -> None:

@@ -63,7 +63,7 @@ def generate(
     guidance: float | None = None,
     solver: str | None = None,
     variants: int = 1,
-    model: str = "nano",
+    model: str | None = None,
     negative: str = "",
     overwrite: bool = False,
     shift: float | None = None,
@@ -117,7 +117,8 @@ def generate(
         solver: euler, heun or multistep; jump with a distilled model that does. Models of others have their own.
         variants: How many clips to make, with seeds that follow each other.
         model: A bundled model's name, a folder (./nano for one that has such a name), or org/name on the hub: of ours,
-            or in diffusers' format. A single .safetensors file of Wan or LTX-Video, too.
+            or in diffusers' format. A single .safetensors file of Wan or LTX-Video, too. By default nano, or on a CPU
+            nano-fast, its student, unless something is asked for that students have built in (guidance, a solver).
         negative: What the clip shall not show.
         overwrite: Replace files that exist.
         shift: Above 1, more of the steps go where the noise is strong and the layout is decided.

@@ -168,7 +168,7 @@ def guidance_of(settings: Settings) -> Guidance:
 def sampling_of(recipe: StudentRecipe, teacher: Model) -> Settings:
     """How the finished student is sampled: few steps on the teacher's grid, guidance built in, no more for its plan."""
     solver = JUMP if recipe.spans else "euler"
-    drafts = recipe.drafts if teacher.settings.drafts else 0
+    drafts, tries = (recipe.drafts, recipe.tries) if teacher.settings.drafts else (0, 1)
     return Settings(
         recipe.steps,
         solver,
@@ -177,7 +177,8 @@ def sampling_of(recipe: StudentRecipe, teacher: Model) -> Settings:
         preview_every=1,
         drafts=drafts,
         draft_steps=recipe.steps,
-        plan_steps=0 if recipe.causal else min(recipe.steps, teacher.settings.plan_steps),
+        plan_steps=0 if recipe.causal else min(recipe.plan_steps, teacher.settings.plan_steps),
+        tries=tries,
     )
 
 

@@ -25,12 +25,15 @@ from muybridge.storage.pipelines import INDEX
 from muybridge.storage.provenance import Provenance
 from muybridge.storage.publish import publish, sign
 from muybridge.storage.stills import contact_sheet, fit, read_still
-from muybridge.types import TEMPORAL_STRIDE, Condition, sizes_named
+from muybridge.types import TEMPORAL_STRIDE, Condition, device_of, sizes_named
 
 if TYPE_CHECKING:
     from muybridge.training.parallel import Group
 
 T = TypeVar("T")
+
+BUNDLED = "nano"
+"""The model that is taken unless another is named; on a CPU its student."""
 
 DTYPES: Mapping[str, torch.dtype] = {
     "float32": torch.float32,
@@ -66,7 +69,7 @@ class Wish:
     guidance: float | None = None
     solver: str | None = None
     variants: int = 1
-    model: str = "nano"
+    model: str | None = None
     negative: str = ""
     overwrite: bool = False
     shift: float | None = None
@@ -86,6 +89,23 @@ class Wish:
     opening: Opening = field(default_factory=Opening)
     engine: str | None = None
     fast: bool = False
+
+    @property
+    def model_name(self) -> str:
+        """The model that was named. If none was, the bundled one, or on a CPU its student, which is as good and needs
+        a fraction of the time; but not for a wish that students do not read: guidance is built in, and so are jumps."""
+        if self.model is not None:
+            return self.model
+        guides = (
+            self.guidance,
+            self.guidance_low,
+            self.guidance_high,
+            self.rescale,
+            self.solver,
+            self.negative or None,
+        )
+        reads = any(one is not None for one in guides)
+        return BUNDLED if reads or device_of().type != "cpu" else fast_of(BUNDLED)
 
 
 def run(wish: Wish) -> None:
@@ -148,7 +168,7 @@ def make(wish: Wish, group: Group | None = None) -> None:
 def opened(wish: Wish, notes: Console, device: str | None = None) -> Model:
     """The model that is wished for, or its fast student, opened as was asked for. ValueError if it has none."""
     opening = wish.opening
-    name = fast_of(wish.model) if wish.fast and is_ours(wish.model) else wish.model
+    name = fast_of(wish.model_name) if wish.fast and is_ours(wish.model_name) else wish.model_name
     dtype, precision = _precisions(opening.dtype, opening.precision)
     with notes.status(f"opening {name}"):
         return load(
@@ -172,7 +192,7 @@ def _spread(model: Model, condition: Condition, group: Group) -> None:
 
 def cache_of(wish: Wish) -> str:
     """What a model of others does not compute at every step: what was named, or what --fast means for it."""
-    return wish.opening.cache or (FIRST_BLOCK if wish.fast and not is_ours(wish.model) else "")
+    return wish.opening.cache or (FIRST_BLOCK if wish.fast and not is_ours(wish.model_name) else "")
 
 
 def _precisions(dtype: str | None, precision: str | None) -> tuple[torch.dtype | None, str]:
@@ -207,7 +227,7 @@ def fast_of(name: str) -> str:
 
 def engine_of(wish: Wish) -> str | None:
     """What was asked for; whoever wants a model of ours --fast wants the fastest engine that is exact enough, too."""
-    return AUTO if wish.engine is None and wish.fast and is_ours(wish.model) else wish.engine
+    return AUTO if wish.engine is None and wish.fast and is_ours(wish.model_name) else wish.engine
 
 
 def take_engine(

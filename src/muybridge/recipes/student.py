@@ -81,6 +81,8 @@ class StudentRecipe:
     exercises  what it learns, in this order, each from the averaged weights of the one before
     steps      what it samples with unless told otherwise
     drafts     first frames it chooses from, of a teacher with a witness
+    tries      times that it draws a clip at most, likewise: with few steps, twice costs little
+    plan_steps what its plans take at most, of a teacher with a planner, which stays the teacher's
     clips      encoded clips that it learns from
     keep       how much of the teacher it is; less is followed by a recovery (`Imitate`)
     causal     its frames see no future, so it streams
@@ -96,6 +98,8 @@ class StudentRecipe:
     causal: bool = False
     window: int | None = None
     drafts: int = 4
+    tries: int = 1
+    plan_steps: int = 4
 
     @property
     def spans(self) -> bool:

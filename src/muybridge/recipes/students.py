@@ -47,9 +47,10 @@ NANO_FAST = StudentRecipe(
             levels=_AFTER_A_STILL,
         ),
     ),
-    steps=4,
+    steps=2,
     clips=6_000,
     drafts=32,
+    tries=2,
 )
 
 NANO_HALVED = StudentRecipe(
