@@ -7,6 +7,7 @@ from typing import Any
 
 from muybridge.conditioning.witness import SMALLEST
 from muybridge.sampler.drafts import AT_ONCE, WILL_DO
+from muybridge.sampler.tries import WILL_DO as ENOUGH
 
 PAGE = """# {name} as {target}, weights in {precision}
 
@@ -60,6 +61,10 @@ From words alone this model draws first frames until one shows what was asked, a
    shape, 0 where there is none of that colour. Where nothing is asked for, nothing is wrong.
 
 The draft with the fewest mistakes is taken, of equals the first; with fewer than {will_do} no more are drawn.
+
+Where `tries` under `sampling` is not 1, the rest of the clip is drawn so often at most, each time from noise and with a
+plan of its own, until there are fewer than {enough} mistakes in a frame, on average over the latent frames; the try
+with the fewest is taken.
 """
 
 STREAM = """
@@ -109,7 +114,7 @@ def readme(config: Mapping[str, Any]) -> str:
     )
     errors = ", ".join(f"{name} {found['relative']:.1e}" for name, found in config["differences"].items())
     page = PAGE + (DRAFTS if "witness" in config["parts"] else "") + (STREAM if config["causal"] else "")
-    drafts = {"at_once": AT_ONCE, "smallest": SMALLEST, "will_do": WILL_DO}
+    drafts = {"at_once": AT_ONCE, "smallest": SMALLEST, "will_do": WILL_DO, "enough": ENOUGH}
     page = page.format(rows=rows, errors=errors, context_noise=config["sampling"]["context_noise"], **drafts, **config)
     return page + (_of_plans(config["planner"]) if config["planner"] else "")
 
