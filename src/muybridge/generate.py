@@ -413,7 +413,10 @@ class Stream:
         streams, negative = self.model.streams(replace(self.condition, prefix=None, frames=length), guided=guided)
         unwanted = None if negative is None else begun(negative, shown)
         streams = begun(streams, shown)
-        streams = replace(streams, held=self._held(streams, shown.shape[1]))
+        if self._moves:
+            streams = replace(streams, held=self._held(streams, shown.shape[1]))
+        elif self.condition.prefix is not None:  # its words need not name all that is seen
+            streams = replace(streams, held=None)
         if self._plans is not None and settings.plan_steps and shown.shape[1]:
             with self.model._precision():
                 tracks = self._plans.window(streams, settings.plan_steps, seed)
