@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from einops import rearrange
+from einops import rearrange, reduce
 from jaxtyping import UInt8
 from rich.console import Console
 from rich.progress import Progress as Bar
@@ -47,6 +47,7 @@ class Options:
         stills: Held-out stills that become first frames.
         first: Number of the first world: of others than the first ones, nothing was chosen by them.
         frames: Of the clips generated; by default what the model learnt from.
+        times: As wide and high as what the model learnt from; for prompts, clips are judged when made small again.
         steps: As in `muybridge generate`; by default the model's own.
         solver, guidance, shift, drafts, draft_steps, plan_steps, tries: Likewise.
         engine: What runs it, as in `muybridge generate`.
@@ -60,6 +61,7 @@ class Options:
     stills: int = 50
     first: int = 0
     frames: int | None = None
+    times: int = 1
     steps: int | None = None
     solver: str | None = None
     guidance: float | None = None
@@ -80,6 +82,7 @@ class Subject:
     model: Model
     settings: Settings
     shape: Condition
+    times: int = 1
 
     def world(self, seed: int, frames: int | None = None) -> Clip:
         """A simulated clip as the model would make one."""
@@ -91,7 +94,9 @@ class Subject:
         return frame
 
     def generate(self, prompts: Sequence[str], seeds: Sequence[int]) -> UInt8[np.ndarray, "b t h w 3"]:
-        return np.stack([self._clip(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)])
+        clips = np.stack([self._clip(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)])
+        small = reduce(clips.astype(np.float32), "b t (h y) (w x) c -> b t h w c", "mean", y=self.times, x=self.times)
+        return small.round().astype(np.uint8)
 
     def animate(
         self, stills: UInt8[np.ndarray, "b h w 3"], prompts: Sequence[str], seeds: Sequence[int]
@@ -122,8 +127,10 @@ def subject(options: Options) -> Subject:
     asked["given_guidance"] = options.guidance
     settings = dataclasses.replace(model.settings, **{k: v for k, v in asked.items() if v is not None})
     frames = options.frames or trained["frames"]
-    shape = Condition(frames=frames, height=trained["height"], width=trained["width"], fps=trained["fps"])
-    return Subject(model, settings, shape)
+    height, width = options.times * trained["height"], options.times * trained["width"]
+    return Subject(
+        model, settings, Condition(frames=frames, height=height, width=width, fps=trained["fps"]), options.times
+    )
 
 
 def main(options: Options) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 import muybridge
 from muybridge.conditioning.witness import WitnessConfig
 from muybridge.sampler import Settings
-from muybridge.sampler.plan import Plans, plan
+from muybridge.sampler.plan import Foreseer, Plans, plan
 from muybridge.training.planning import Planning
 from muybridge.transformer.model import places
 from muybridge.transformer.planner import Planner, PlannerConfig, held, told, written
@@ -24,6 +25,10 @@ from muybridge.types import Batch, Condition, Streams, Tracks
 KINDS = (4, 3)  # three colours and none; a shape, walls and ramps
 CONFIG = PlannerConfig(TRANSFORMER.channels, TEXT.width, KINDS, things=4, width=32, layers=2, heads=2, eye=8)
 FRAMES = 5
+
+
+def as_it_is(streams: Streams) -> Streams:
+    return streams
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +138,7 @@ def test_a_long_clip_is_planned_window_by_window(planner: Planner) -> None:
 
 
 def test_a_stream_s_plan_goes_on_from_window_to_window(planner: Planner) -> None:
-    plans, given = Plans(planner), streams(1, known=1)
+    plans, given = Plans(planner, as_it_is), streams(1, known=1)
     first = plans.window(given, 3, seed=1)
     torch.testing.assert_close(first.place, plan(planner, given, FRAMES, 3, [1]).place)
     later = replace(given, known=given.known + 1, is_known=(torch.arange(FRAMES) < 3)[None])  # the pictures are others
@@ -142,12 +147,60 @@ def test_a_stream_s_plan_goes_on_from_window_to_window(planner: Planner) -> None
     torch.testing.assert_close(second.place[:, 1:3], first.place[:, -2:])
     assert not torch.allclose(second.place[:, 3:], first.place[:, 3:])
     other_words = replace(later, text=later.text + 1)
-    fresh = Plans(planner).window(other_words, 3, seed=3)
+    fresh = Plans(planner, as_it_is).window(other_words, 3, seed=3)
     torch.testing.assert_close(plans.window(other_words, 3, seed=3).place, fresh.place)
     plans.forget()
-    torch.testing.assert_close(plans.window(later, 3, seed=2).place, Plans(planner).window(later, 3, seed=2).place)
+    torch.testing.assert_close(
+        plans.window(later, 3, seed=2).place, Plans(planner, as_it_is).window(later, 3, seed=2).place
+    )
     moved = replace(other_words, known=other_words.known.flip(-1))
-    assert not torch.allclose(Plans(planner).window(moved, 3, seed=3).place, fresh.place)
+    assert not torch.allclose(Plans(planner, as_it_is).window(moved, 3, seed=3).place, fresh.place)
+
+
+def test_a_stream_looks_only_where_nothing_was_foreseen(planner: Planner) -> None:
+    looks: list[int] = []
+
+    def counted(streams: Streams) -> Streams:
+        looks.append(int(streams.is_known.sum()))
+        return streams
+
+    plans, given = Plans(planner, counted), streams(1, known=1)
+    later = replace(given, is_known=(torch.arange(FRAMES) < 3)[None])
+    for asked in (given, later, later, replace(later, text=later.text + 1)):
+        plans.window(asked, 3, seed=1)
+    assert looks == [1, 3]
+
+
+@pytest.mark.parametrize("given", [0, 1])
+def test_pictures_of_any_size_are_looked_at_in_the_size_that_was_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: int
+) -> None:
+    model = muybridge.load(build_planning_model(tmp_path / "model"), dtype=torch.float32)
+    trained = model.config["trained"]
+    seen: list[Streams] = []
+
+    def noted(planner: Foreseer, streams: Streams, *rest: Any) -> Tracks:
+        seen.append(streams)
+        return plan(planner, streams, *rest)
+
+    monkeypatch.setattr("muybridge.generate.plan", noted)
+    height, width = 2 * trained["height"], 2 * trained["width"] + 16
+    still = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    asked = Condition("a red ball", prefix=still if given else None, frames=9, height=height, width=width)
+    (clip,) = model.generate(asked, settings=Settings(steps=1, guidance=1, plan_steps=1))
+    assert clip.video.frames.shape[3:] == (height, width)
+    (streams,) = seen
+    stride = model.autoencoder.config.spatial_stride
+    assert streams.known.shape[3:] == (trained["height"] // stride, trained["width"] // stride)
+    assert streams.is_known.sum() == given
+    if given:
+        with torch.inference_mode():
+            whole, _ = model.autoencoder.encode(still[None])
+            pixels, _ = model.autoencoder.decode(whole)
+            size = (trained["height"], trained["width"])
+            small = torch.nn.functional.interpolate(pixels[:, 0], size, mode="bicubic", antialias=True)
+            latent, _ = model.autoencoder.encode(small.clamp(-1, 1)[:, None])
+        torch.testing.assert_close(streams.known[:, :1], latent)
 
 
 def test_what_words_name_is_held() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterator
-from itertools import islice
+from itertools import islice, product
 
 import pytest
 
@@ -18,8 +18,17 @@ def counted(begun: list[int], most: int) -> Iterator[int]:
 
 
 def test_all_items_come_in_order() -> None:
-    for count in (0, 1, 5):
-        assert list(ahead(counted([], count))) == list(range(count))
+    for count, after in product((0, 1, 5), (0, 1, 7)):
+        assert list(ahead(counted([], count), after)) == list(range(count))
+
+
+def test_what_is_waited_for_is_made_alone() -> None:
+    begun: list[int] = []
+    items = ahead(counted(begun, 9), after=2)
+    for number in range(2):
+        assert next(items) == number
+        assert begun == list(range(number + 1))
+    assert next(items) == 2
 
 
 def test_the_next_is_begun_while_this_one_is_in_use() -> None:

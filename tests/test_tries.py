@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_drafts import DRAW, OfAnyLength, brightness, last
+from test_drafts import DRAW, OfAnyLength, begin, brightness, last
 from test_sampler import FRAMES, streams
 from torch import Tensor
 
 from muybridge.sampler import Settings, sample
-from muybridge.sampler.drafts import drafted
 from muybridge.sampler.tries import WILL_DO, more_seeds, per_frame, tried
 from muybridge.types import Progress, Streams
 
@@ -87,14 +86,14 @@ def test_mistakes_of_a_clip_are_those_of_all_its_frames_against_its_own_words() 
 
 def test_every_try_goes_on_from_the_best_draft() -> None:
     settings = replace(THRICE, drafts=4, draft_steps=4)
-    first = last(drafted(DRAW, streams(1), None, replace(settings, tries=1), [3], brightness))[:, :1]
+    first = last(begin(DRAW, streams(1), None, replace(settings, tries=1), [3], brightness))[:, :1]
     seen = []
 
     def wrong(pictures: Tensor, streams: Streams) -> Tensor:
         seen.append(pictures)
         return 9 + brightness(pictures, streams)
 
-    events = list(drafted(DRAW, streams(1), None, settings, [3], wrong))
+    events = list(begin(DRAW, streams(1), None, settings, [3], wrong))
     assert len(seen) == 1 + 3
     for pictures in seen[1:]:
         torch.testing.assert_close(pictures[:1], first[0], atol=1e-5, rtol=0)

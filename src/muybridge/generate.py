@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -20,7 +22,7 @@ from muybridge.data.moves import course_of
 from muybridge.data.naming import names_prop
 from muybridge.engines.engine import Engine
 from muybridge.sampler.ahead import ahead
-from muybridge.sampler.drafts import begun, drafted
+from muybridge.sampler.drafts import begun, drafted, layout
 from muybridge.sampler.plan import Foreseer, Plans, plan
 from muybridge.sampler.sample import JUMP, OWN, SOLVERS, Settings, sample
 from muybridge.sampler.stream import check_streamed, stream
@@ -154,7 +156,9 @@ class Model:
             if self.witness is None or bool(streams.is_known.any()):
                 yield from self._draw(streams, negative, settings, seeds)
             elif settings.drafts:
-                yield from drafted(self._draw, streams, negative, settings, seeds, self._mistakes)
+                rows, columns = streams.known.shape[3:]
+                size = layout(rows, columns, self._size, self.transformer.config.patch)
+                yield from drafted(self._draw, streams, negative, settings, seeds, self._mistakes, size, self._resized)
             else:
                 yield from tried(self._draw, streams, negative, settings, seeds, self._mistakes)
 
@@ -252,7 +256,7 @@ class Model:
         """Where things go, if there is a planner and they are not told already; then a clip that follows."""
         planner = self.foreseer
         if planner is not None and settings.plan_steps and streams.told is None:
-            tracks = plan(planner, streams, self._frames, settings.plan_steps, seeds)
+            tracks = plan(planner, self._as_learnt(streams), self._frames, settings.plan_steps, seeds)
             streams = replace(streams, told=self.transformer.tell(tracks, streams.known))
         yield from sample(self._denoise, streams, negative, settings, seeds)
 
@@ -272,6 +276,35 @@ class Model:
     def _frames(self) -> int:
         """Latent frames of the clips that the model learnt from."""
         return latent_frames(int(self.config["trained"]["frames"]))
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        """Rows and columns of their latents."""
+        trained, stride = self.config["trained"], self.autoencoder.config.spatial_stride
+        return int(trained["height"]) // stride, int(trained["width"]) // stride
+
+    @torch.inference_mode()
+    def _as_learnt(self, streams: Streams) -> Streams:
+        """The streams as a planner looks at them: in the size that it learnt, for in others it mistakes sizes."""
+        if tuple(streams.known.shape[3:]) == self._size:
+            return streams
+        known = streams.known.new_zeros(*streams.known.shape[:3], *self._size)
+        count = int(streams.is_known.any(dim=0).sum())
+        if count:
+            known[:, :count] = self._resized(streams.known[:, :count], self._size)
+        return replace(streams, known=known)
+
+    @torch.inference_mode()
+    def _resized(self, frames: Float[Tensor, "b t c h w"], size: tuple[int, int]) -> Float[Tensor, "b t c y x"]:
+        """The latent of the same frames with so many rows and columns."""
+        with self._precision():
+            video, _ = self.autoencoder.decode(frames)  # an engine's decoder may be at work in another thread
+            sides = [self.autoencoder.config.spatial_stride * side for side in size]
+            pixels = F.interpolate(video.float().flatten(0, 1), sides, mode="bicubic", antialias=True)
+            latent, _ = self.autoencoder.encode(
+                rearrange(pixels.clamp(-1, 1), "(b t) c h w -> b t c h w", b=len(video))
+            )
+        return latent.to(frames)
 
     def _denoise(self, latent: Tensor, level: Tensor, streams: Streams, *, span: Tensor | None = None) -> Tensor:
         if self.engine is not None:
@@ -312,7 +345,7 @@ class Stream:
         self.model, self.condition = model, replace(condition, frames=given, moves=())
         model.check(self.condition)
         planner = model.foreseer
-        self._plans = None if planner is None else Plans(planner)
+        self._plans = None if planner is None else Plans(planner, model._as_learnt)
         self.settings, self.moves = settings, condition.moves
         streams = model.encode([self.condition])
         self._fps, known = streams.fps, streams.known[:, : int(streams.is_known.sum())]
@@ -322,7 +355,7 @@ class Stream:
             latents = self._frames(known, seed)
         else:
             latents = self._windows(known, seed, self._recent())
-        self._latents = ahead(latents) if pipelined else latents
+        self._latents = ahead(latents, after=1) if pipelined else latents
 
     def __iter__(self) -> Stream:
         return self

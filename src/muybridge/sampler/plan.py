@@ -7,7 +7,7 @@ where something shall be, the flow plans all of it, for it can be held to what i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -80,10 +80,12 @@ class Plans:
 
     A window's frames are the stream's first, some that were made before, and new ones (see `windows`). Where its words
     are others than those of the window before, what was foreseen no longer holds, and the pictures tell what is there.
+
+    as_learnt  streams with the pictures of a size that the planner can look at: asked only where it does
     """
 
-    def __init__(self, planner: Foreseer) -> None:
-        self.planner = planner
+    def __init__(self, planner: Foreseer, as_learnt: Callable[[Streams], Streams]) -> None:
+        self.planner, self._as_learnt = planner, as_learnt
         self._planned: tuple[Tensor, Float[Tensor, "1 t k f"]] | None = None
 
     def forget(self) -> None:
@@ -96,15 +98,16 @@ class Plans:
         length, known = streams.is_known.shape[1], int(streams.is_known.sum())
         noise = _noise(self.planner, length, streams, [seed])
         if known <= 1:
-            planned = _first(self.planner, noise, streams, steps)
+            planned = _first(self.planner, noise, self._as_learnt(streams), steps)
         elif self._planned is not None and torch.equal(self._planned[0], streams.text):
             before = self._planned[1]
             first, recent = before[:, :1], before[:, 1 - known :]
             rest = _next(self.planner, noise[:, known:], recent, _unseen(streams, length - 1, begin=1), steps)
             planned = torch.cat([first, recent, rest], dim=1)
         else:  # the first frame may be of long ago: only those after it follow each other
-            first = _first(self.planner, noise, _cut(streams, 0, 1), steps)[:, :1]
-            planned = torch.cat([first, _first(self.planner, noise[:, 1:], _cut(streams, 1, length), steps)], dim=1)
+            seen = self._as_learnt(streams)
+            first = _first(self.planner, noise, _cut(seen, 0, 1), steps)[:, :1]
+            planned = torch.cat([first, _first(self.planner, noise[:, 1:], _cut(seen, 1, length), steps)], dim=1)
         self._planned = streams.text, planned
         return told(planned, self.planner.config)
 
