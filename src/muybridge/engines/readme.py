@@ -89,7 +89,8 @@ This model foresees where things go before it draws (`planner` in `config.json`)
 frame and each of {things} things; zeros everywhere, as `tracks` of `transformer`, say that nobody knows.
 
 1. `eye` looks at the known frames (`latent` is zeros, `known` 0 where there is none) of a window of {window} latent
-   frames: `seen`, `whole`.
+   frames: `seen`, `whole`. It tells how large things are only in the size of `trained`: of clips of another size it
+   looks at their pixels made as large as that, encoded again.
 2. Start from unit noise x. Levels are those of the clip with `plan_steps` steps and a shift of {shift:g}, the same for
    all things. `planner` tells the tracks f that x stands for; x += (t_next - t) * (x - f) / t.
 3. What comes out are the `tracks`, from the first frame on. The negative prompt is told zeros.
