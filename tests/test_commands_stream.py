@@ -185,6 +185,7 @@ def test_models_have_the_dials_that_change_them(tmp_path: Path, tiny_model: Path
     models = (tiny_model, build_planning_model(tmp_path / "plans"), build_causal_model(tmp_path / "causal"))
     found = [list(dials_of(load(model))) for model in models]
     assert found == [["--steps", "--guidance"], ["--steps", "--guidance", "--plan-steps"], ["--steps"]]
+    assert list(dials_of(load(build_whole_model(tmp_path / "both", causal=True)))) == ["--steps", "--plan-steps"]
     jumps = build_tiny_model(tmp_path / "jumps", transformer=replace(TRANSFORMER, spans=True), sampling=JUMPS)
     assert list(dials_of(load(jumps))) == ["--steps"]
     with pytest.raises(ValueError, match="turns no dial: type some of --steps, each"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -125,10 +126,13 @@ def test_a_student_that_is_its_teacher_imitates_it(guidance: float) -> None:
         assert min(losses(same, 2)) > 1e-3, "guidance is to be learnt"
 
 
+def tracked_batch(clips: int = 4, seed: int = 0) -> Batch:
+    place = torch.rand(clips, FRAMES, 4, 2, 5, generator=torch.Generator().manual_seed(seed))
+    return replace(batch(clips, seed=seed), place=place, kind=torch.ones(clips, 2, 2, dtype=torch.int64))
+
+
 def test_a_student_is_told_what_its_teacher_is_told() -> None:
-    model = transformer(replace(TRANSFORMER, tracked=(3, 2)))
-    place = torch.rand(4, FRAMES, 4, 2, 5)
-    of = replace(batch(), place=place, kind=torch.ones(4, 2, 2, dtype=torch.int64))
+    model, of = transformer(replace(TRANSFORMER, tracked=(3, 2))), tracked_batch()
     student, levels = begun(model, spans=True, causal=False), replace(MIXED, drop_tracks=0.0)
     loss, _ = Imitation(student, teacher(model), levels)(of)
     assert float(loss.detach()) < 1e-9
@@ -138,14 +142,6 @@ def test_a_student_is_told_what_its_teacher_is_told() -> None:
     assert not untold.streams.told.any(), "the share that is left out hears nothing"
     assert student.tracks_in is not None
     assert not any(parameter.requires_grad for parameter in student.tracks_in.parameters())
-
-
-def test_a_stream_is_told_of_no_tracks() -> None:
-    model = transformer(replace(TRANSFORMER, tracked=(3, 2)))
-    student = begun(model, spans=True, causal=True)
-    assert student.config.tracked is None
-    lesson = Teacher(model, text_encoder(), Guidance(1.0), tells=False).lesson(batch(), MIXED)
-    assert lesson.streams.told is None
 
 
 def test_the_teacher_is_guided_and_frozen() -> None:
@@ -377,10 +373,15 @@ def test_following_the_gap_leads_to_the_teacher_s_distribution() -> None:
     assert float(scale) == pytest.approx(STD, abs=0.05)
 
 
-def test_a_rollout_is_what_streams(causal: VideoTransformer) -> None:
-    """The student is trained on what it will do: same noise, same steps, same frames."""
-    taught = teacher(transformer())
-    lesson = taught.lesson(batch(1, seed=3), PLAIN)
+@pytest.mark.parametrize("tracked", [False, True])
+def test_a_rollout_is_what_streams(tracked: bool, causal: VideoTransformer) -> None:
+    """The student is trained on what it will do: same noise, same steps, same frames, told the same."""
+    if tracked:
+        causal = transformer(replace(causal.config, tracked=(3, 2))).requires_grad_(False)
+    taught = teacher(transformer(replace(TRANSFORMER, tracked=(3, 2) if tracked else None)))
+    lesson = taught.lesson(tracked_batch(1, seed=3), replace(PLAIN, drop_tracks=0.0))
+    told = lesson.streams.told
+    assert (told is not None and bool(told.any())) == tracked
     with torch.no_grad():
         made = rollout(causal, lesson, time_grid(2, 2.0), leave=1)
         words = read(causal, lesson.streams.text)
@@ -388,7 +389,8 @@ def test_a_rollout_is_what_streams(causal: VideoTransformer) -> None:
     def denoise(latent: Tensor, level: Tensor, carry: Carry, **more: Any) -> tuple[Tensor, Carry]:
         return advance(causal, latent, level, words, lesson.streams.fps, carry, **more)
 
-    running = stream(denoise, torch.zeros(1, 0, 4, 4, 4), Settings(2, "jump", 1.0, shift=2.0), 3)
+    tell = iter(repeat(None) if told is None else told.split(1, dim=1)).__next__
+    running = stream(denoise, torch.zeros(1, 0, 4, 4, 4), Settings(2, "jump", 1.0, shift=2.0), 3, tell)
     noises = iter(lesson.noise.split(1, dim=1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "randn", lambda *shape, **more: next(noises))

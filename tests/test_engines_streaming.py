@@ -48,8 +48,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def parts(anchored: bool) -> dict[str, Part]:
+    """Of a model that takes the least, or all there is."""
     config = replace(TRANSFORMER, causal=True, window=4, sink=2, spans=anchored, anchored=anchored)
-    return parts_of_a_stream(transformer(config), tokens=5)
+    return parts_of_a_stream(transformer(replace(config, tracked=(3, 2) if anchored else None)), tokens=5, tells=True)
 
 
 @pytest.mark.parametrize("anchored", [False, True])
@@ -66,10 +67,11 @@ def test_a_fixed_past_is_the_past_that_grows(anchored: bool) -> None:
     for number in range(9):
         latent, level = torch.randn(2, 1, 4, 4, 6, generator=generator), torch.rand(2, 1, generator=generator)
         span = level / 2 if anchored else None
+        told = torch.randn(2, 1, 6, TRANSFORMER.width, generator=generator) if anchored and number % 4 else None
         with torch.inference_mode():
             for remember in (False, True):
-                wanted, grown = advance(network, latent, level, words, fps, grown, span, remember)
-                velocity, fixed = engine.advance(latent, level, words, fps, fixed, span, remember)
+                wanted, grown = advance(network, latent, level, words, fps, grown, span, remember, told)
+                velocity, fixed = engine.advance(latent, level, words, fps, fixed, span, remember, told)
                 torch.testing.assert_close(velocity, wanted, rtol=0, atol=1e-4)
         assert fixed["held"].sum(dim=1).tolist() == [min(number + 1, 4)] * 2
         size = grown["values.0"].shape[2]

@@ -157,6 +157,15 @@ def test_a_stream_s_plan_goes_on_from_window_to_window(planner: Planner) -> None
     assert not torch.allclose(Plans(planner, as_it_is).window(moved, 3, seed=3).place, fresh.place)
 
 
+def test_a_window_that_was_left_is_gone_on_from_where_that_was(planner: Planner) -> None:
+    plans, given = Plans(planner, as_it_is), streams(1, known=1)
+    first = plans.window(given, 3, seed=1)
+    later = replace(given, is_known=(torch.arange(FRAMES) < 3)[None])
+    second = plans.window(later, 3, seed=2, unused=1)
+    torch.testing.assert_close(second.place[:, :1], first.place[:, :1])
+    torch.testing.assert_close(second.place[:, 1:3], first.place[:, -3:-1])
+
+
 def test_a_stream_looks_only_where_nothing_was_foreseen(planner: Planner) -> None:
     looks: list[int] = []
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from muybridge.data.naming import COLOURS
 from muybridge.flow.schedules import time_grid
-from muybridge.generate import Model, load, to_uint8
+from muybridge.generate import Model, Stream, load, to_uint8
 from muybridge.sampler import Settings, stream
 from muybridge.sampler.plan import Plans
 from muybridge.sampler.sample import walk
@@ -40,7 +40,14 @@ class Autoregression:
     """
 
     def __call__(
-        self, latent: Tensor, level: Tensor, carry: Carry, *, span: Tensor | None = None, remember: bool = False
+        self,
+        latent: Tensor,
+        level: Tensor,
+        carry: Carry,
+        *,
+        span: Tensor | None = None,
+        remember: bool = False,
+        told: Tensor | None = None,
     ) -> tuple[Tensor, Carry]:
         mean = A * carry["last"] if carry else torch.zeros_like(latent)
         variance = STD**2 * (1 - A**2) if carry else STD**2
@@ -247,8 +254,9 @@ def test_the_prompt_of_windows_may_change_too(tiny_model: Path) -> None:
 
 
 @pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
 def test_a_thing_takes_the_way_that_it_is_given_in_the_next_window(
-    anew: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    causal: bool, anew: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Evenly, over the frames that are new there, whether or not the words change with it; then it is free again."""
     planned, window = list[Tracks](), Plans.window
@@ -258,7 +266,7 @@ def test_a_thing_takes_the_way_that_it_is_given_in_the_next_window(
         return planned[-1]
 
     monkeypatch.setattr(Plans, "window", noted)
-    running = load(build_whole_model(tmp_path / "whole")).stream(CONDITION, 1)
+    running = load(build_whole_model(tmp_path / "whole", causal)).stream(CONDITION, 1)
     first = list(islice(running, 3))  # a frame, and the two times four of a window
     assert len(planned) == 1
     assert first
@@ -274,12 +282,45 @@ def test_a_thing_takes_the_way_that_it_is_given_in_the_next_window(
     assert not torch.allclose(red[2], red[1], atol=0.01)
 
 
-def test_a_stream_begins_where_a_way_does(tmp_path: Path) -> None:
-    model = build_whole_model(tmp_path / "whole")
+def test_frames_that_see_no_future_are_told_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each frame what the plan of its window has for it; a window lasts until it is over, or the words change."""
+    planned, heard, window, denoise = list[Tracks](), list[Tensor](), Plans.window, Stream._denoise
+
+    def noted(*given: Any) -> Tracks:
+        planned.append(window(*given))
+        return planned[-1]
+
+    def hearing(self: Stream, *given: Any, told: Tensor, remember: bool = False, **more: Any) -> tuple[Tensor, Carry]:
+        if remember:
+            heard.append(told)
+        return denoise(self, *given, told=told, remember=remember, **more)
+
+    monkeypatch.setattr(Plans, "window", noted)
+    monkeypatch.setattr(Stream, "_denoise", hearing)
+    model = load(build_whole_model(tmp_path / "whole", causal=True), dtype=torch.float32)
+    running = model.stream(CONDITION, 1)
+    next(running), next(running)
+    running.prompt = "a blue box"
+    for _ in range(3):
+        next(running)
+    size = torch.zeros(1, 3, 4, 4, 6)
+    plans = [model.transformer.tell(one, size) for one in planned]
+    wanted = [plans[0][:, :1], plans[0][:, 1:2], *(one[:, 2:] for one in plans[1:])]
+    assert len(plans) == 4
+    torch.testing.assert_close(torch.cat(heard, dim=1), torch.cat(wanted, dim=1))
+    assert not torch.allclose(heard[1], heard[2])
+    running.settings = replace(running.settings, plan_steps=0)
+    next(running)
+    assert heard[-1] is None
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_stream_begins_where_a_way_does(causal: bool, tmp_path: Path) -> None:
+    model = build_whole_model(tmp_path / "whole", causal)
     way = (Move("red ball", ((0.2, 0.25), (0.8, 0.25))),)
     led, free = (load(model).stream(replace(CONDITION, moves=moves), 1) for moves in (way, ()))
     assert not np.array_equal(next(led), next(free))
-    assert led.moves == way
+    assert led.moves == (() if causal else way), "a causal model's first frame is told of its window's plan already"
     next(led)
     assert led.moves == ()
 

@@ -40,18 +40,23 @@ def streamed(model: VideoTransformer, x: Tensor, level: Tensor, span: Tensor, of
     words, carry, out = read(model, of.text, of.text_mask), {}, []
     for begin, end in pairwise([0, *cuts, x.shape[1]]):
         part = slice(begin, end)
-        velocity, carry = advance(model, x[:, part], level[:, part], words, of.fps, carry, span[:, part], remember=True)
+        told = None if of.told is None else of.told[:, part]
+        velocity, carry = advance(
+            model, x[:, part], level[:, part], words, of.fps, carry, span[:, part], remember=True, told=told
+        )
         out.append(velocity)
     return torch.cat(out, dim=1)
 
 
 @hypothesis.settings(deadline=None, max_examples=15)
-@given(cuts=st.sets(st.integers(1, 3)), masked=st.booleans())
-def test_with_the_cache_is_without(cuts: set[int], masked: bool) -> None:
+@given(cuts=st.sets(st.integers(1, 3)), masked=st.booleans(), is_told=st.booleans())
+def test_with_the_cache_is_without(cuts: set[int], masked: bool, is_told: bool) -> None:
     model = transformer(CAUSAL).requires_grad_(False)
     x, level, span, of = clip(4)
     if masked:
         of = replace(of, text_mask=torch.tensor([[True] * 5, [True] * 2 + [False] * 3]))
+    if is_told:
+        of = replace(of, told=torch.randn(CLIPS, 4, 6, CAUSAL.width, generator=torch.Generator().manual_seed(1)))
     whole = model(x, level, of, span=span)
     torch.testing.assert_close(streamed(model, x, level, span, of, sorted(cuts)), whole, rtol=0, atol=1e-4)
 

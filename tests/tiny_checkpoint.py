@@ -43,14 +43,16 @@ def build_drafting_model(folder: Path) -> Path:
     return build_tiny_model(folder, None, replace(TRANSFORMER, anchored=True), sampling, looks)
 
 
-def build_whole_model(folder: Path) -> Path:
+def build_whole_model(folder: Path, causal: bool = False) -> Path:
     """Writes a model that does both: it foresees where eight colours and a prop go, and draws drafts."""
     plans = PlannerConfig(channels=4, text_width=16, kinds=(9, 5), things=9, width=32, layers=1, heads=2, eye=8)
     sampling = Settings(
         steps=2, guidance=2.0, preview_every=1, drafts=10, draft_steps=2, plan_steps=3, given_guidance=1.5
     )
     looks = WitnessConfig(channels=4, text_width=16, colours=8, shapes=3, objects=3, width=8, blocks=1)
-    anchored = replace(TRANSFORMER, anchored=True, tracked=plans.kinds)
+    if causal:
+        sampling = replace(sampling, guidance=1, given_guidance=None)
+    anchored = replace(TRANSFORMER, anchored=True, tracked=plans.kinds, causal=causal)
     return build_tiny_model(folder, None, anchored, sampling, looks, planner=plans)
 
 

@@ -67,7 +67,7 @@ def distil(
     cache = folder / f"latents-{shape.frames}"
     yield from cache_latents(cache, "clips", shape, recipe.clips, material, teacher.autoencoder, group, workers)
     guidance = guidance_of(teacher.settings)
-    teaching = Teacher(teacher.transformer, teacher.text, guidance, tells=not recipe.causal).to(group.device)
+    teaching = Teacher(teacher.transformer, teacher.text, guidance).to(group.device)
     words = teacher.vocabulary
     student = enrolled(recipe, teaching, Shards(cache, CALIBRATED, 0, words.ids, words.longest))
 
@@ -101,7 +101,7 @@ def save_student(folder: Path, student: VideoTransformer, recipe: StudentRecipe,
         learnt_from=teacher.config["learnt_from"],
         familiarity=teacher.familiarity,
         witness=teacher.witness,
-        planner=None if recipe.causal else teacher.planner,
+        planner=teacher.planner,
         card=card(recipe, teacher),
     )
 
@@ -142,7 +142,7 @@ def rounds(
             if critic.tracks_in is not None:
                 critic.tracks_in.requires_grad_(False)
             guidance = teacher.guidance if exercise.guidance is None else Guidance(exercise.guidance)
-            judge = Teacher(teacher.transformer, teacher.text, guidance, teacher.tells)
+            judge = Teacher(teacher.transformer, teacher.text, guidance)
             turns, pace = exercise.turns, exercise.pace
             matching = DistributionMatching(student, critic, judge, recipe.steps, shift, levels, turns, pace)
             yield "matching", recipe.steps, matching
@@ -151,7 +151,7 @@ def rounds(
             while steps > exercise.end:
                 steps //= 2
                 yield f"halving-{steps}", steps, ProgressiveDistillation(student, teacher, steps, shift, levels)
-                teacher = Teacher(deepcopy(student), teacher.text, Guidance(), teacher.tells)
+                teacher = Teacher(deepcopy(student), teacher.text, Guidance())
 
 
 def shape_of(teacher: Model) -> Shape:
@@ -177,7 +177,7 @@ def sampling_of(recipe: StudentRecipe, teacher: Model) -> Settings:
         preview_every=1,
         drafts=drafts,
         draft_steps=recipe.steps,
-        plan_steps=0 if recipe.causal else min(recipe.plan_steps, teacher.settings.plan_steps),
+        plan_steps=min(recipe.plan_steps, teacher.settings.plan_steps),
         tries=tries,
     )
 

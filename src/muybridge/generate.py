@@ -383,10 +383,14 @@ class Stream:
         self.condition = condition
         if self.model.transformer.config.causal:
             self._words = self._read(prompt)
+        self._foretold = False
 
     @property
     def moves(self) -> Sequence[Move]:
-        """Ways that things take in the next window, from the first of its new frames to the last; then it has none."""
+        """Ways that things take in the next window, from the first of its new frames to the last; then it has none.
+
+        To a causal model they are a window that begins with its next frame.
+        """
         return self._moves
 
     @moves.setter
@@ -396,7 +400,7 @@ class Stream:
             raise ValueError(
                 "nothing is planned here, and where things go is a matter of the plan: stream without moves"
             )
-        self._moves = tuple(moves)
+        self._moves, self._foretold = tuple(moves), False
 
     @property
     def settings(self) -> Settings:
@@ -425,7 +429,32 @@ class Stream:
     def _frames(self, known: Float[Tensor, "1 t c h w"], seed: int) -> Iterator[Float[Tensor, "1 1 c h w"]]:
         if not known.shape[1] and self.settings.drafts and self.model.witness is not None:
             known = self._window(known, seed, frames=1)
-        yield from stream(self._denoise, known, lambda: self.settings, seed)
+        length, recent = self.model._frames, self._recent()
+        past, told = known[:, : length - 1], known.new_zeros(1, 0)
+        made, seeds = 0, torch.Generator().manual_seed(seed)
+
+        def tell() -> Float[Tensor, "1 1 s d"] | None:
+            """What the next frame is told: of the plan of a window, until that is used up or does not hold any more."""
+            nonlocal told
+            if self._plans is None:
+                return None
+            if not self.settings.plan_steps:
+                self._plans.forget()
+                told = told[:, :0]
+                return None
+            if not self._foretold or not told.shape[1]:
+                unused, self._foretold = told.shape[1], True
+                window, _ = self._begun(past, TEMPORAL_STRIDE * (length - 1) + 1, guided=False)
+                told = self._tell(window, int(torch.randint(2**31, (), generator=seeds)), unused)
+                told = told[:, past.shape[1] if made else 0 :]
+            first, told = told[:, :1], told[:, 1:]
+            return first
+
+        for latent in stream(self._denoise, known, lambda: self.settings, seed, tell):
+            past = torch.cat([past, latent], dim=1) if made else latent
+            past = past if past.shape[1] <= recent + 1 else torch.cat([past[:, :1], past[:, -recent:]], dim=1)
+            made += 1
+            yield latent
 
     def _windows(
         self, known: Float[Tensor, "1 t c h w"], seed: int, recent: int
@@ -443,22 +472,31 @@ class Stream:
         # A stream goes on; and another thread may set them.
         settings = replace(self.settings.of(self.condition), tries=1)
         guided = settings.guidance != 1
-        streams, negative = self.model.streams(replace(self.condition, prefix=None, frames=length), guided=guided)
-        unwanted = None if negative is None else begun(negative, shown)
-        streams = begun(streams, shown)
-        if self._moves:
-            streams = replace(streams, held=self._held(streams, shown.shape[1]))
-        elif self.condition.prefix is not None:  # its words need not name all that is seen
-            streams = replace(streams, held=None)
+        streams, unwanted = self._begun(shown, length, guided)
         if self._plans is not None and settings.plan_steps and shown.shape[1]:
-            with self.model._precision():
-                tracks = self._plans.window(streams, settings.plan_steps, seed)
-                streams = replace(streams, told=self.model.transformer.tell(tracks, streams.known))
+            streams = replace(streams, told=self._tell(streams, seed))
         elif self._plans is not None:
             self._plans.forget()
         *_, last = self.model.steps(streams, unwanted, settings, [seed])
         assert isinstance(last, Sampled), last
         return last.latent.frames
+
+    def _begun(self, shown: Float[Tensor, "1 k c h w"], frames: int, guided: bool) -> tuple[Streams, Streams | None]:
+        """What a window that begins with what is shown is made from, and what guidance leads away from."""
+        streams, negative = self.model.streams(replace(self.condition, prefix=None, frames=frames), guided=guided)
+        streams, unwanted = begun(streams, shown), None if negative is None else begun(negative, shown)
+        if self._moves:
+            streams = replace(streams, held=self._held(streams, shown.shape[1]))
+        elif self.condition.prefix is not None:  # its words need not name all that is seen
+            streams = replace(streams, held=None)
+        return streams, unwanted
+
+    def _tell(self, streams: Streams, seed: int, unused: int = 0) -> Float[Tensor, "1 t s d"]:
+        """What a window's frames are told of where things are."""
+        assert self._plans is not None, "nobody plans"
+        with self.model._precision():
+            tracks = self._plans.window(streams, self.settings.plan_steps, seed, unused)
+            return self.model.transformer.tell(tracks, streams.known)
 
     def _held(self, streams: Streams, shown: int) -> Float[Tensor, "1 t k f"] | None:
         """What is certain of a window's plan; of the latent frames that are not `shown`, the moves, too."""
@@ -474,12 +512,20 @@ class Stream:
         return torch.cat(parts, dim=1) if parts else None
 
     def _denoise(
-        self, latent: Tensor, level: Tensor, carry: Carry, *, span: Tensor | None = None, remember: bool = False
+        self,
+        latent: Tensor,
+        level: Tensor,
+        carry: Carry,
+        *,
+        span: Tensor | None = None,
+        remember: bool = False,
+        told: Tensor | None = None,
     ) -> tuple[Tensor, Carry]:
+        given = (latent, level, self._words, self._fps, carry, span, remember, told)
         if self.model.engine is not None:
-            return self.model.engine.advance(latent, level, self._words, self._fps, carry, span, remember)
+            return self.model.engine.advance(*given)
         with self.model._precision():  # of the thread that this runs in
-            return advance(self.model.transformer, latent, level, self._words, self._fps, carry, span, remember)
+            return advance(self.model.transformer, *given)
 
 
 def load(

@@ -149,7 +149,7 @@ def led(line: str) -> tuple[tuple[Move, ...], str]:
 def dials_of(model: Model) -> Mapping[str, Callable[[str], Any]]:
     """The dials that change a model's streams: students have guidance built in, and not all models make plans."""
     causal, plans = model.transformer.config.causal, model.planner is not None
-    turns = {"--guidance": not causal and model.settings.solver != JUMP, "--plan-steps": not causal and plans}
+    turns = {"--guidance": not causal and model.settings.solver != JUMP, "--plan-steps": plans}
     return {name: kind for name, kind in DIALS.items() if turns.get(name, True)}
 
 

@@ -56,16 +56,11 @@ class Teacher(nn.Module):
 
     Guidance costs a second evaluation here and is built into what students learn (Meng et al. 2210.03142, §3.1, with
     the strength that the teacher is used at). Tracks are read for both by the teacher's network, as words are.
-
-    tells  says where things are, if it takes tracks at all; to a student that cannot be told it does not
     """
 
-    def __init__(
-        self, transformer: VideoTransformer, text: TextEncoder, guidance: Guidance, tells: bool = True
-    ) -> None:
+    def __init__(self, transformer: VideoTransformer, text: TextEncoder, guidance: Guidance) -> None:
         super().__init__()
         self.transformer, self.text, self.guidance = transformer, text, guidance
-        self.tells = tells and transformer.config.tracked is not None
         self.requires_grad_(False)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -87,7 +82,7 @@ class Teacher(nn.Module):
         words = batch.text[:, :longest] * (chance[:, 4:] >= levels.drop_text).to(batch.text)
         is_known, held = is_known.to(data.device), held.to(data)
         told = None
-        if self.tells:
+        if self.transformer.config.tracked is not None:
             are_told = seeded_uniform(batch.seed, (), salt=3).to(data) >= levels.drop_tracks
             told = self.transformer.tell(Tracks.of(batch, are_told), data)
         streams, negative = (

@@ -42,19 +42,20 @@ def rollout(
     for number in range(lesson.data.shape[1]):
         part = slice(number, number + 1)
         x, fps = lesson.noise[:, part], lesson.streams.fps
+        told = None if lesson.streams.told is None else lesson.streams.told[:, part]
         with torch.no_grad():
             for level, after in islice(pairwise(grid), leave):
                 here = level.expand(x.shape[:2])
-                u, _ = advance(student, x, here, words, fps, carry, span=here - after)
+                u, _ = advance(student, x, here, words, fps, carry, span=here - after, told=told)
                 x = x + (after - level) * u.float()
         here = grid[leave].expand(x.shape[:2])
-        u, _ = advance(student, x, here, words, fps, carry, span=here)
+        u, _ = advance(student, x, here, words, fps, carry, span=here, told=told)
         known = expand_level(lesson.is_known[:, part], x)
         frame = torch.where(known, lesson.data[:, part], data_from_velocity(x, u.float(), here))
         with torch.no_grad():
             held = lesson.hold(torch.zeros_like(lesson.held))[:, part]
             shown = interpolate(frame.detach(), lesson.noise[:, part], held)
-            _, carry = advance(student, shown, held, words, fps, carry, remember=True)
+            _, carry = advance(student, shown, held, words, fps, carry, remember=True, told=told)
         frames.append(frame)
     return torch.cat(frames, dim=1)
 

@@ -16,11 +16,9 @@ def begun(teacher: VideoTransformer, spans: bool, causal: bool, window: int | No
     """
     window = teacher.config.window if window is None else window
     causal = causal or teacher.config.causal
-    tracked = None if causal else teacher.config.tracked  # a stream is not planned: its end is open
-    student = VideoTransformer(replace(teacher.config, spans=spans, causal=causal, window=window, tracked=tracked))
+    student = VideoTransformer(replace(teacher.config, spans=spans, causal=causal, window=window))
     missing, unexpected = student.load_state_dict(teacher.state_dict(), strict=False)
-    dropped = {name for name in teacher.state_dict() if name.startswith("tracks_in.")} if tracked is None else set()
-    assert set(unexpected) == dropped, unexpected
+    assert not unexpected, unexpected
     assert set(missing) <= {"level.span.weight"}, missing
     student.to(teacher.frames_in.weight.device).requires_grad_(True)
     if student.tracks_in is not None:

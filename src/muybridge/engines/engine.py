@@ -74,6 +74,7 @@ class Engine:
         carry: Carry,
         span: Tensor | None = None,
         remember: bool = False,
+        told: Float[Tensor, "b 1 s d"] | None = None,
     ) -> tuple[Float[Tensor, "b 1 c h w"], Carry]:
         """As `transformer.streaming.advance`, a frame at a time. The carry has another form: its size never changes."""
         assert words.mask is None, "padding among the words"
@@ -84,6 +85,10 @@ class Engine:
         given = {"latent": latent, "level": level, "gist": words.gist, "fps": fps, "held": past["held"], "known": known}
         given["span"] = torch.zeros_like(level) if span is None else span
         given["anchor"] = latent if remember or not carry else carry.get("anchor", latent)
+        if "told" in part.inputs:
+            given["told"] = torch.zeros(shape_of(part.inputs["told"], sizes))
+            if told is not None:
+                given["told"] = told.view(given["told"].shape)
         for kind, read in (("keys", words.keys), ("values", words.values)):
             given |= {f"words.{kind}.{layer}": x for layer, x in enumerate(read)}
         given |= {PAST + name: x for name, x in past.items()}

@@ -85,7 +85,7 @@ def export(
     check_target(target, precision)
     check_words(model.name, model.config)
     parts = parts_of(model.text, model.transformer, model.autoencoder, model.witness, model.planner)
-    parts |= parts_of_a_stream(model.transformer, model.text.config.queries)
+    parts |= parts_of_a_stream(model.transformer, model.text.config.queries, model.planner)
     with new_folder(folder, replaceable=_is_export) as temporary:
         functions = {name: _write(part, temporary, target, precision) for name, part in parts.items()}
         differences = [difference(part, functions[name], sizes) for name, part in parts.items()]

@@ -149,7 +149,7 @@ def eager(model: Runnable, dtype: torch.dtype = torch.float32) -> Engine:
 
 def _parts(model: Runnable) -> dict[str, Part]:
     found = parts_of(model.text, model.transformer, model.autoencoder, planner=model.planner, tells=True)
-    found |= parts_of_a_stream(model.transformer, model.text.config.queries)
+    found |= parts_of_a_stream(model.transformer, model.text.config.queries, tells=True)
     return {name: found[name] for name in STREAM if name in found}
 
 

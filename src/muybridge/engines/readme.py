@@ -70,7 +70,9 @@ with the fewest is taken.
 STREAM = """
 ## Frames without an end
 
-Neither guidance nor drafts.
+Without guidance. The first frame may be a draft; where a model foresees, the latent frames that follow are told the
+`tracks` of a window's plan: of one that begins with the first frame, and when it is used up of one that begins with
+the first frame and the last two, and so on.
 
 1. `read` turns the tokens of the prompt into `words.*`, once; the tokens' mean is `gist`.
 2. `advance` makes one latent frame at a time: a frame of noise x, the levels as above, x += h * v. The past has

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from muybridge.engines.parts import Axes, Part, Sizes, shape_of
 from muybridge.transformer.model import TransformerConfig, VideoTransformer
+from muybridge.transformer.planner import Planner, PlannerConfig
+from muybridge.transformer.planner import told as tracks_of
 from muybridge.transformer.streaming import Words, following, read
 from muybridge.types import Carry
 
@@ -37,13 +39,15 @@ class Read(nn.Module):
 class Advance(nn.Module):
     """The next frame's velocity, keys and values. `held` is 1 for the places of the past that hold a frame.
 
-    Then come, of models that jump, its span; of anchored ones a frame and 1 if that is known, else 0; keys and values
-    of words and past.
+    Then come, of models that jump, its span; of anchored ones a frame and 1 if that is known, else 0; tracks, or what
+    the frame's tokens are told of them, as in `parts.Transformer`; keys and values of words and past.
     """
 
-    def __init__(self, transformer: VideoTransformer) -> None:
+    def __init__(
+        self, transformer: VideoTransformer, planned: PlannerConfig | None = None, tells: bool = False
+    ) -> None:
         super().__init__()
-        self.transformer = transformer
+        self.transformer, self.planned, self.tells = transformer, planned, tells
 
     def forward(
         self, latent: Tensor, level: Tensor, gist: Tensor, fps: Tensor, held: Tensor, *more: Tensor
@@ -54,6 +58,11 @@ class Advance(nn.Module):
         if config.anchored:
             known, is_known = self.transformer.anchor(rest.pop(0)), rest.pop(0)
             anchor = known * is_known[:, :, None, None]
+        told = None
+        if self.tells:
+            told = rest.pop(0).flatten(2, 3)
+        elif self.planned is not None:
+            told = self.transformer.tell(tracks_of(rest.pop(0), self.planned), latent)
         per_kind = [tuple(rest[i : i + config.layers]) for i in range(0, 4 * config.layers, config.layers)]
         words = Words(per_kind[0], per_kind[1], gist, None)
         names = remembered(config)
@@ -73,6 +82,7 @@ class Advance(nn.Module):
             config.window,
             span,
             anchor,
+            told,
             seen[:, None, None] > 0.5,
             when,
         )
@@ -85,11 +95,18 @@ def remembered(config: TransformerConfig) -> list[str]:
     return [f"{kind}.{layer}" for kind in ("keys", "values") for layer in range(config.layers)]
 
 
-def parts_of_a_stream(transformer: VideoTransformer, tokens: int) -> dict[str, Part]:
-    """The two parts by name, for prompts of so many tokens; none if the model does not stream."""
+def parts_of_a_stream(
+    transformer: VideoTransformer, tokens: int, planner: Planner | None = None, tells: bool = False
+) -> dict[str, Part]:
+    """The two parts by name, for prompts of so many tokens; none if the model does not stream.
+
+    tells  as in `parts_of`
+    """
     config = transformer.config
     if not config.causal:
         return {}
+    tells = tells and config.tracked is not None
+    planned = None if planner is None or config.tracked is None or tells else planner.config
     names = remembered(config)
     latent: Axes = ("batch", 1, config.channels, "height", "width")
     place = (f"height/{config.patch}", f"width/{config.patch}", config.head)
@@ -105,12 +122,16 @@ def parts_of_a_stream(transformer: VideoTransformer, tokens: int) -> dict[str, P
         inputs["span"] = ("batch", 1)
     if config.anchored:
         inputs |= {"anchor": latent, "known": ("batch", 1)}
+    if planned is not None:
+        inputs["tracks"] = ("batch", 1, planned.things, planned.numbers)
+    if tells:
+        inputs["told"] = ("batch", 1, f"height/{config.patch}", f"width/{config.patch}", config.width)
     inputs |= words | {PAST + name: ("batch", config.heads, config.window, *place) for name in names}
     own: dict[str, Axes] = {OWN + name: ("batch", config.heads, 1, *place) for name in names}
     text: dict[str, Axes] = {"text": ("batch", tokens, config.text_width)}
     return {
         "read": Part("read", Read(transformer), text, words),
-        "advance": Part("advance", Advance(transformer), inputs, {"velocity": latent, **own}),
+        "advance": Part("advance", Advance(transformer, planned, tells), inputs, {"velocity": latent, **own}),
     }
 
 

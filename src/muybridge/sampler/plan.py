@@ -93,14 +93,17 @@ class Plans:
         self._planned = None
 
     @torch.inference_mode()
-    def window(self, streams: Streams, steps: int, seed: int) -> Tracks:
-        """Where things are in a window; `streams`: one clip with its known frames."""
+    def window(self, streams: Streams, steps: int, seed: int, unused: int = 0) -> Tracks:
+        """Where things are in a window; `streams`: one clip with its known frames.
+
+        unused  frames at the end of the window before that were never made
+        """
         length, known = streams.is_known.shape[1], int(streams.is_known.sum())
         noise = _noise(self.planner, length, streams, [seed])
         if known <= 1:
             planned = _first(self.planner, noise, self._as_learnt(streams), steps)
         elif self._planned is not None and torch.equal(self._planned[0], streams.text):
-            before = self._planned[1]
+            before = self._planned[1][:, : self._planned[1].shape[1] - unused]
             first, recent = before[:, :1], before[:, 1 - known :]
             rest = _next(self.planner, noise[:, known:], recent, _unseen(streams, length - 1, begin=1), steps)
             planned = torch.cat([first, recent, rest], dim=1)

@@ -62,8 +62,11 @@ def advance(
     carry: Carry,
     span: Float[Tensor, "b t"] | None = None,
     remember: bool = False,
+    told: Float[Tensor, "b t s d"] | None = None,
 ) -> tuple[Float[Tensor, "b t c h w"], Carry]:
     """Velocity of the next frames of a clip, and the carry; {} where it begins. `remember`: they are in it from now on.
+
+    told  what their tokens are told of where things are, as in `Streams`
 
     Of a clip that fits into the window it is what `VideoTransformer.forward` says of it as a whole, block-causal. Later
     frames see the `sink` first frames and as many of the last as the window has room for, all of them at positions as
@@ -76,7 +79,7 @@ def advance(
     if transformer.config.anchored and (remember or carry):
         anchor = transformer.anchor(latent if remember else carry["anchor"])
     mask = _mask(t, past, size, words)
-    velocity, new = following(transformer, latent, level, words, fps, carry, past, span, anchor, mask)
+    velocity, new = following(transformer, latent, level, words, fps, carry, past, span, anchor, told, mask)
     if not remember:
         return velocity, dict(carry)
     after = {
@@ -98,6 +101,7 @@ def following(
     past: int,
     span: Float[Tensor, "b t"] | None,
     anchor: Float[Tensor, "b #t s d"] | None,
+    told: Float[Tensor, "b t s d"] | None,
     mask: Bool[Tensor, "#b 1 #n m"] | None,
     when: Int[Tensor, "b f"] | None = None,
 ) -> tuple[Float[Tensor, "b t c h w"], Carry]:
@@ -105,6 +109,7 @@ def following(
 
     before  keys and values of the past frames, as in a Carry
     anchor  what the frames nearest to them add to their tokens
+    told    what their tokens are told of where things are
     mask    which of words, past and own tokens they may attend to; None: all
     when    positions in time of past and own frames; None: they follow one another
     """
@@ -116,6 +121,8 @@ def following(
     frames = transformer.embed(latent)
     if anchor is not None:
         frames = frames + anchor
+    if told is not None:
+        frames = frames + told
     new: Carry = {}
     for i, block in enumerate(_blocks(transformer)):
         seen = words.keys[i], words.values[i]
