@@ -22,7 +22,7 @@ from muybridge.cli import obey
 from muybridge.engines import choice, kinds
 from muybridge.engines.choice import LARGEST_ERROR, LEAST_PSNR, Trial, fastest, rehearse, remembered
 from muybridge.engines.engine import Engine
-from muybridge.engines.kinds import KINDS, eager, home_of, kind_of, make, present
+from muybridge.engines.kinds import KINDS, PROMPTS, eager, home_of, kind_of, make, present, recorded
 from muybridge.engines.parts import Part
 from muybridge.storage.video import read_mp4
 
@@ -78,21 +78,40 @@ def test_a_clip_is_pytorchs(kind: str, model: muybridge.Model, folder: Path) -> 
         assert one.provenance.engine == ""
 
 
-def test_int8_rounds_products_and_leaves_the_decoder(model: muybridge.Model, folder: Path) -> None:
+def test_int8_rounds_products_and_leaves_the_decoder(
+    model: muybridge.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its velocity is off by rounding, no more and no less; its pixels are those of the precision around it."""
     if "openvino-int8" not in present():
         pytest.skip("openvino is not installed")
     from muybridge.engines.open_vino import native
 
+    monkeypatch.setattr("muybridge.engines.rounding.FEWEST_ROWS", 1)
+    (home_of(model, folder) / "transformer.safetensors").unlink(missing_ok=True)
     whole, rounded, around = (make(model, f"openvino-{kind}", folder) for kind in ("f32", "int8", native()))
-    given = whole.parts["transformer"].example({"batch": 1, "frames": 3, "height": 4, "width": 6})
-    velocity, found = (engine.functions["transformer"](given)[0] for engine in (whole, rounded))
-    assert 1e-3 < float((found - velocity).norm() / velocity.norm()) < 0.2
+    assert model.engine is None
+    for given in recorded(model, "transformer")[:3]:
+        wanted, found, near = (engine.functions["transformer"](given)[0] for engine in (whole, rounded, around))
+        assert float((near - wanted).norm()) < float((found - wanted).norm()) < 0.2 * float(wanted.norm())
     latent = whole.parts["decoder"].example({"batch": 1, "frames": 3, "height": 4, "width": 6})
     pixels, same = (engine.functions["decoder"](latent)[0] for engine in (around, rounded))
     assert torch.equal(pixels, same)
-    sizes = [(home_of(model, folder) / f"transformer{kind}.onnx").stat().st_size for kind in ("", "-int8")]
-    assert sizes[1] < 0.8 * sizes[0]
+    monkeypatch.setattr(kinds, "recorded", lambda *model: pytest.fail("noted twice"))
+    again = make(model, "openvino-int8", folder)
+    assert torch.equal(again.functions["transformer"](given)[0], found)
+
+
+def test_what_is_recorded_is_what_clips_are_made_of(model: muybridge.Model) -> None:
+    given = recorded(model, "transformer")
+    assert len(given) % len(PROMPTS) == 0
+    assert len({float(inputs[1].max()) for inputs in given}) > 1, "levels of several steps"
+    assert all(len(inputs) == len(eager(model).parts["transformer"].inputs) for inputs in given)
+    assert not torch.equal(given[0][2], given[-1][2]), "words of several prompts"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(muybridge.Model, "generate", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            recorded(model, "transformer")
+    assert model.engine is None
 
 
 def test_a_rehearsal_is_remembered_for_this_machine_alone(

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
+from safetensors.numpy import load, save
 from torch import nn
 
 from muybridge.conditioning.text import TextEncoder
 from muybridge.conditioning.witness import Witness
 from muybridge.engines.engine import Engine, Function
 from muybridge.engines.parts import Part, parts_of
+from muybridge.engines.rounding import Largest
 from muybridge.engines.streaming import parts_of_a_stream
 from muybridge.sampler.sample import Settings
 from muybridge.storage.atomic import new_file
 from muybridge.tokenizer.autoencoder import VideoAutoencoder
 from muybridge.transformer.model import VideoTransformer
 from muybridge.transformer.planner import Planner
-
-if TYPE_CHECKING:
-    import onnx
+from muybridge.types import Condition
 
 TORCH, AUTO = "torch", "auto"
 KINDS = {
@@ -38,6 +40,12 @@ KINDS = {
 CLIP, STREAM = ("planner", "transformer", "decoder"), ("planner", "transformer", "advance", "decoder")
 """The parts that take the time of a clip, and of a stream: its first frame is drawn as a clip. Words and stills are
 read by PyTorch, once."""
+
+PROMPTS = ("a red ball rolls behind a blue box", "a big yellow cylinder and a small green ball", "a box falls", "")
+"""Of the clips that are made to note how large numbers become; what they say hardly matters."""
+
+FEW = 4
+"""Steps of such a clip, and drafts."""
 
 
 class Runnable(Protocol):
@@ -54,6 +62,11 @@ class Runnable(Protocol):
     dtype: torch.dtype
     config: Mapping[str, Any]
     settings: Settings
+    engine: Engine | None
+
+    def generate(self, condition: Condition, seed: int, settings: Settings) -> object: ...
+
+    def stream(self, condition: Condition, seed: int, settings: Settings) -> Iterable[object]: ...
 
 
 def of_a_stream(model: Runnable) -> tuple[str, ...]:
@@ -122,7 +135,7 @@ def make(
         raise ValueError(f"the engine {kind} runs on CPUs, the model is on {model.device}: take --engine torch")
     parts, home = {name: part for name, part in _parts(model).items() if name in names}, home_of(model, folder)
     return Engine(
-        kind, parts, {name: _blamed(kind, _function(part, kind, home, threads)) for name, part in parts.items()}
+        kind, parts, {name: _blamed(kind, _function(model, part, kind, home, threads)) for name, part in parts.items()}
     )
 
 
@@ -153,16 +166,16 @@ def _parts(model: Runnable) -> dict[str, Part]:
     return {name: found[name] for name in STREAM if name in found}
 
 
-def _function(part: Part, kind: str, home: Path, threads: int | None) -> Function:
+def _function(model: Runnable, part: Part, kind: str, home: Path, threads: int | None) -> Function:
     engine, precision = kind.split("-")
     if engine == "openvino":
         from muybridge.engines import open_vino
 
         # Of a decoder nobody multiplies the convolutions so, and a plan is places, which are to be exact.
-        if precision == "int8" and part.name in ("decoder", "planner"):
-            precision = open_vino.native()
-        graph = _in_int8(part, home) if precision == "int8" else _graph(part, home)
-        return open_vino.function(part, graph, precision, threads, home / "compiled")
+        rounds = precision == "int8" and part.name not in ("decoder", "planner")
+        noted = _noted(model, part, home) if rounds else None
+        around = open_vino.native() if precision == "int8" else precision
+        return open_vino.function(part, _graph(part, home), around, threads, home / "compiled", noted)
     from muybridge.engines import onnx_runtime
 
     return onnx_runtime.function(part, _graph(part, home), threads)
@@ -174,24 +187,47 @@ def _graph(part: Part, home: Path) -> Path:
     if not _is_whole(file):
         from muybridge.engines.graphs import to_onnx
 
-        _write(to_onnx(part), file)
+        _keep(to_onnx(part).SerializeToString(), file)
     return file
 
 
-def _in_int8(part: Part, home: Path) -> Path:
-    """The same with weights in int8."""
-    file = home / f"{part.name}-int8.onnx"
+def _noted(model: Runnable, part: Part, home: Path) -> Largest:
+    """How large what the part multiplies becomes: noted once, while clips are made, then read."""
+    from muybridge.engines import open_vino
+
+    file = home / f"{part.name}.safetensors"
     if not _is_whole(file):
-        import onnx
-
-        from muybridge.engines.weights import narrowed
-
-        _write(narrowed(onnx.load(_graph(part, home)), "int8"), file)
-    return file
+        _keep(save(dict(open_vino.noted_of(part, _graph(part, home), recorded(model, part.name)))), file)
+    return load(file.read_bytes())
 
 
-def _write(graph: onnx.ModelProto, file: Path) -> None:
-    content = graph.SerializeToString()
+def recorded(model: Runnable, name: str) -> list[list[torch.Tensor]]:
+    """What a part is given while the model makes some clips in few steps, or if it is causal begins some streams."""
+    found: list[list[torch.Tensor]] = []
+    whole = eager(model)
+
+    def noting(inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        found.append([x.clone() for x in inputs])
+        return whole.functions[name](inputs)
+
+    trained, before = model.config["trained"], model.engine
+    shape = Condition(**{side: trained[side] for side in ("frames", "height", "width", "fps")})
+    few = {field: min(FEW, getattr(model.settings, field)) for field in ("steps", "drafts", "draft_steps")}
+    settings = replace(model.settings, tries=1, **few)
+    model.engine = Engine(TORCH, whole.parts, {**whole.functions, name: noting})
+    try:
+        for seed, prompt in enumerate(PROMPTS):
+            condition = replace(shape, prompt=prompt)
+            if model.transformer.config.causal:
+                list(islice(model.stream(condition, seed, settings), model.transformer.config.window + 1))
+            else:
+                model.generate(condition, seed, settings)
+    finally:
+        model.engine = before
+    return found
+
+
+def _keep(content: bytes, file: Path) -> None:
     for path, said in ((file, content), (_sum_of(file), hashlib.sha256(content).hexdigest().encode())):
         with new_file(path) as temporary:
             temporary.write_bytes(said)

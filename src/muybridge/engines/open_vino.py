@@ -14,14 +14,12 @@ from torch import Tensor
 
 from muybridge.engines.engine import Function
 from muybridge.engines.parts import Part
+from muybridge.engines.rounding import Largest, largest, rounded
 
 TELEMETRY = "openvino_telemetry"
 TURNED = ("Sin", "Cos")
 MOST_SHAPES = 4
 """Shapes of a part that are kept compiled: of a clip, and of a stream's first and further chunks."""
-
-GROUP_SIZE = "32"
-"""Numbers that share a scale in int8. With 256 a step of nano-fast was 1.15 times as fast and off by 4.5 %, not 3.3."""
 
 
 @contextmanager
@@ -68,20 +66,25 @@ def write(graph: bytes, file: Path) -> None:
 
 
 def function(
-    part: Part, graph: bytes | Path, precision: str = "f32", threads: int | None = None, cache: Path | None = None
+    part: Part,
+    graph: bytes | Path,
+    precision: str = "f32",
+    threads: int | None = None,
+    cache: Path | None = None,
+    noted: Largest | None = None,
 ) -> Function:
     """The part of that graph, ready to run. It is compiled for a shape when that is first asked for.
 
-    precision  of matrix products and convolutions: "f32" or "bf16"; or "int8", for a graph whose weights are (see
-               `weights.narrowed`): what they are multiplied by is rounded as it comes, all else is in `native`
+    precision  of matrix products and convolutions: "f32" or "bf16"
+    noted      products of which something is noted are of whole numbers (see `rounding`)
     threads    as torch has them unless said
     cache      a folder where what was compiled is kept
     """
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": native() if precision == "int8" else precision,
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP_SIZE if precision == "int8" else "0",
+        "INFERENCE_PRECISION_HINT": precision,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
         "ENABLE_CPU_PINNING": False,
     }
     if cache is not None:
@@ -94,6 +97,8 @@ def function(
         models = [core().read_model(source), core().read_model(source)]
         for model in models:
             model.reshape(fixed)
+        if noted is not None:
+            rounded(opened(), core(), models[1], noted)
         angles = _cut(opened(), *models)
         exact = settings | {"INFERENCE_PRECISION_HINT": "f32"}
         compiled = [core().compile_model(angles, "CPU", exact)] if angles is not None else []
@@ -108,6 +113,11 @@ def function(
         return [torch.from_numpy(found[i].copy()) for i in range(len(part.outputs))]
 
     return run
+
+
+def noted_of(part: Part, graph: Path, recorded: Sequence[Sequence[Tensor]]) -> Largest:
+    """What `function` has to know to round products, from inputs that the part was given."""
+    return largest(opened(), core(), str(graph), part, recorded)
 
 
 def _cut(openvino: Any, whole: Any, rest: Any) -> Any | None:
