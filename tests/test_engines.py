@@ -87,7 +87,7 @@ def test_int8_rounds_products_and_leaves_the_decoder(
     from muybridge.engines.open_vino import native
 
     monkeypatch.setattr("muybridge.engines.rounding.FEWEST_ROWS", 10)
-    (home_of(model, folder) / "transformer.safetensors").unlink(missing_ok=True)
+    (home_of(model, folder) / "transformer-int8.safetensors").unlink(missing_ok=True)
     whole, rounded, around = (make(model, f"openvino-{kind}", folder) for kind in ("f32", "int8", native()))
     assert model.engine is None
     for given in recorded(model, "transformer")[:3]:

@@ -195,7 +195,7 @@ def _noted(model: Runnable, part: Part, home: Path) -> Largest:
     """How large what the part multiplies becomes: noted once, while clips are made, then read."""
     from muybridge.engines import open_vino
 
-    file = home / f"{part.name}.safetensors"
+    file = home / f"{part.name}-int8.safetensors"
     if not _is_whole(file):
         _keep(save(dict(open_vino.noted_of(part, _graph(part, home), recorded(model, part.name)))), file)
     return load(file.read_bytes())
