@@ -13,6 +13,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from muybridge.evaluation.text import text_fidelity
 from muybridge.generate import Model, load, to_uint8
 from muybridge.sampler.sample import Settings
 from muybridge.simulation import Clip, simulate
-from muybridge.types import Condition, Latent, Progress
+from muybridge.types import Condition, Latent, Progress, latent_frames
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 
@@ -48,6 +49,7 @@ class Options:
         first: Number of the first world: of others than the first ones, nothing was chosen by them.
         frames: Of the clips generated; by default what the model learnt from.
         times: As wide and high as what the model learnt from; for prompts, clips are judged when made small again.
+        stream: Clips are the first frames of streams.
         steps: As in `muybridge generate`; by default the model's own.
         solver, guidance, shift, drafts, draft_steps, plan_steps, tries: Likewise.
         engine: What runs it, as in `muybridge generate`.
@@ -62,6 +64,7 @@ class Options:
     first: int = 0
     frames: int | None = None
     times: int = 1
+    stream: bool = False
     steps: int | None = None
     solver: str | None = None
     guidance: float | None = None
@@ -83,6 +86,7 @@ class Subject:
     settings: Settings
     shape: Condition
     times: int = 1
+    stream: bool = False
 
     def world(self, seed: int, frames: int | None = None) -> Clip:
         """A simulated clip as the model would make one."""
@@ -111,6 +115,9 @@ class Subject:
 
     def _clip(self, prompt: str, seed: int, prefix: Tensor | None = None) -> Frames:
         condition = dataclasses.replace(self.shape, prompt=prompt, prefix=prefix)
+        if self.stream:
+            running = self.model.stream(condition, seed, self.settings)
+            return np.concatenate(list(islice(running, latent_frames(condition.frames))))
         return self.model.generate(condition, seed, self.settings)[0].frames
 
 
@@ -128,9 +135,8 @@ def subject(options: Options) -> Subject:
     settings = dataclasses.replace(model.settings, **{k: v for k, v in asked.items() if v is not None})
     frames = options.frames or trained["frames"]
     height, width = options.times * trained["height"], options.times * trained["width"]
-    return Subject(
-        model, settings, Condition(frames=frames, height=height, width=width, fps=trained["fps"]), options.times
-    )
+    shape = Condition(frames=frames, height=height, width=width, fps=trained["fps"])
+    return Subject(model, settings, shape, options.times, options.stream)
 
 
 def main(options: Options) -> None:

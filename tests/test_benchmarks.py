@@ -139,6 +139,8 @@ def test_quality(tiny_model: Path, tmp_path: Path) -> None:
     found = figures("quality.py", *options, folder=tmp_path)
     assert found["hash"]
     assert len(list((tmp_path / "kept").iterdir())) == 3
+    others = ["--prompts", "1", "--clips", "0", "--stills", "0", "--times", "2", "--stream"]
+    assert figures("quality.py", "--model", str(tiny_model), *others, folder=tmp_path)["text"]
 
 
 @pytest.mark.slow
