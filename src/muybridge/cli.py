@@ -377,7 +377,7 @@ def distill(
     Example: muybridge distill nano-fast --teacher nano
 
     Args:
-        recipe: nano-fast (2 steps), nano-stream (causal, 4 steps), nano-small (pruned, 4 steps), nano-halved (1 step
+        recipe: nano-fast (2 steps), nano-stream (causal, 2 steps), nano-small (pruned, 4 steps), nano-halved (1 step
             by halving), tiny or tiny-halved (seconds, to try things). All take teachers of any size.
         teacher: A bundled model's name, a checkpoint's folder, or org/name on the hub.
         folder: Where checkpoints and logs go; by default runs/RECIPE.
