@@ -45,7 +45,7 @@ class Engine:
         if "known" in self.parts["transformer"].inputs:
             inputs.append(streams.is_known)
         if "told" in self.parts["transformer"].inputs:
-            inputs.append(self._told(latent, streams))
+            inputs.append(_told(self.parts["transformer"], latent, streams.told))
         if "tracks" in self.parts["transformer"].inputs:
             assert streams.told is None, "tracks that are worked out already, for a graph that does so itself"
             things, numbers = self.parts["transformer"].inputs["tracks"][2:]
@@ -54,12 +54,6 @@ class Engine:
             inputs.append(torch.zeros_like(level) if span is None else span)
         (velocity,) = self.functions["transformer"]([x.float() for x in inputs])
         return velocity
-
-    def _told(self, latent: Tensor, streams: Streams) -> Float[Tensor, "b t h w d"]:
-        """What tokens are told, by rows and columns; zeros tell nothing."""
-        sizes = {"batch": len(latent), "frames": latent.shape[1], "height": latent.shape[3], "width": latent.shape[4]}
-        shape = shape_of(self.parts["transformer"].inputs["told"], sizes)
-        return torch.zeros(shape) if streams.told is None else streams.told.reshape(shape)
 
     def foreseeing(self, planner: Planner) -> Foreseer:
         """The planner with its steps run here; itself where that is none of the parts."""
@@ -86,9 +80,7 @@ class Engine:
         given["span"] = torch.zeros_like(level) if span is None else span
         given["anchor"] = latent if remember or not carry else carry.get("anchor", latent)
         if "told" in part.inputs:
-            given["told"] = torch.zeros(shape_of(part.inputs["told"], sizes))
-            if told is not None:
-                given["told"] = told.view(given["told"].shape)
+            given["told"] = _told(part, latent, told)
         for kind, read in (("keys", words.keys), ("values", words.values)):
             given |= {f"words.{kind}.{layer}": x for layer, x in enumerate(read)}
         given |= {PAST + name: x for name, x in past.items()}
@@ -151,3 +143,10 @@ class Foreseeing:
     ) -> Float[Tensor, "b t k f"]:
         (foreseen,) = self.function([given.float() for given in (x, level, text, fps, seen, whole)])
         return foreseen
+
+
+def _told(part: Part, latent: Tensor, told: Float[Tensor, "b t s d"] | None) -> Float[Tensor, "b t h w d"]:
+    """What tokens are told, by rows and columns; zeros tell nothing."""
+    sizes = {"batch": len(latent), "frames": latent.shape[1], "height": latent.shape[3], "width": latent.shape[4]}
+    shape = shape_of(part.inputs["told"], sizes)
+    return torch.zeros(shape) if told is None else told.reshape(shape)
